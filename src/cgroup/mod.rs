@@ -1,0 +1,1 @@
+//! Control groups, version 1, 2 and hybrid, through cgroupfs.

@@ -1,0 +1,1 @@
+//! Identity: ids, capabilities, limits, scheduling.

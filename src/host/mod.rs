@@ -1,0 +1,1 @@
+//! Read-only questions to the host, asked only when the plan needs the answer.

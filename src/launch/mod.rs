@@ -1,0 +1,1 @@
+//! The only choreography in the program: birth, gates, rollback.

@@ -1,0 +1,18 @@
+//! urun, an OCI container runtime with Linux user namespaces at its heart. See ARCHITECTURE.md for the flow.
+
+pub mod cgroup;
+pub mod cmd;
+pub mod cred;
+pub mod error;
+pub mod hook;
+pub mod host;
+pub mod launch;
+pub mod lsm;
+pub mod mount;
+pub mod ns;
+pub mod plan;
+pub mod seccomp;
+pub mod spec;
+pub mod state;
+pub mod sys;
+pub mod tty;

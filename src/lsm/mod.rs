@@ -1,0 +1,1 @@
+//! AppArmor and SELinux labels.

@@ -1,0 +1,3 @@
+//! Parse, dispatch, print one error, pick the exit code.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! The root file system: assembled through descriptors, never through paths.

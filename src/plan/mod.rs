@@ -1,0 +1,1 @@
+//! Config, Request and Facts become one value, the Plan.

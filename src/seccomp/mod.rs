@@ -1,0 +1,1 @@
+//! The seccomp profile becomes a BPF program.

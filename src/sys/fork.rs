@@ -1,0 +1,1 @@
+//! clone3(2) and what a new process must do first.

@@ -1,0 +1,1 @@
+//! rtnetlink(7) for network devices.

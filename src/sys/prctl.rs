@@ -1,0 +1,1 @@
+//! prctl(2) and capset(2).

@@ -1,0 +1,1 @@
+//! Local sockets that carry descriptors.

@@ -1,0 +1,1 @@
+//! Terminals: console hand-over and the foreground relay.
