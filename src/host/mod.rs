@@ -1,1 +1,3 @@
 //! Read-only questions to the host, asked only when the plan needs the answer.
+
+pub mod cgroups;

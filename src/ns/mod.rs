@@ -1,1 +1,3 @@
 //! Namespaces and id maps.
+
+pub mod idmap;
