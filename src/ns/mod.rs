@@ -1,3 +1,5 @@
 //! Namespaces and id maps.
 
+pub mod apply;
 pub mod idmap;
+pub mod plan;
