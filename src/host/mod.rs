@@ -1,3 +1,4 @@
 //! Read-only questions to the host, asked only when the plan needs the answer.
 
+pub mod caller;
 pub mod cgroups;

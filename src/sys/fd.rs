@@ -2,7 +2,8 @@
 
 use super::check;
 use crate::error::Result;
-use std::os::fd::RawFd;
+use nix::sys::stat::Mode;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
 /// Closes every descriptor from 3 up that is not in `keep`. What a caller leaked (sockets of a shim, pipes of a build
 /// tool) must not live on in a container that waits to be started.
@@ -28,4 +29,16 @@ fn close_range(first: u32, last: u32, flags: u32) -> Result<()> {
     // SAFETY: descriptors that this closes are never used again by the caller's contract.
     let ret = unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) };
     check(ret, || format!("close_range({first}, {last}, {flags})")).map(drop)
+}
+
+/// Closes a new process's copy of a descriptor that its maker still owns; the new process must not use it again.
+pub fn close_copy(fd: BorrowedFd<'_>) -> Result<()> {
+    let fd = fd.as_raw_fd().cast_unsigned();
+    close_range(fd, fd, 0)
+}
+
+/// The number that the next new descriptor of this process will get, open(2): the lowest that is free.
+pub fn lowest_free() -> Result<RawFd> {
+    let probe = nix::fcntl::open("/", nix::fcntl::OFlag::O_PATH | nix::fcntl::OFlag::O_CLOEXEC, Mode::empty())?;
+    Ok(probe.as_raw_fd())
 }

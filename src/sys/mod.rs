@@ -4,6 +4,7 @@
 
 pub mod bpf;
 pub mod clone;
+pub mod exec;
 pub mod fd;
 pub mod fork;
 pub mod keyring;

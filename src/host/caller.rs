@@ -1,0 +1,82 @@
+//! Who calls, and what the caller may do.
+
+use crate::{
+    error::{Error, Result},
+    sys::proc::Proc,
+};
+
+/// The process that called urun.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Caller {
+    /// Effective uid.
+    pub euid: u32,
+    /// Effective gid.
+    pub egid: u32,
+    /// Effective capabilities, bit n = capability n, in the caller's user namespace.
+    pub capabilities: u64,
+    /// Permitted capabilities.
+    pub permitted: u64,
+    /// Bounding set.
+    pub bounding: u64,
+    /// Whether the caller's user namespace is the initial one.
+    pub initial: bool,
+}
+
+/// `CAP_SYS_ADMIN`, capabilities(7).
+const SYS_ADMIN: u64 = 1 << 21;
+/// `CAP_MKNOD`
+const MKNOD: u64 = 1 << 27;
+/// Inode of the initial user namespace, `PROC_USER_INIT_INO` of the kernel; the layout of uid_map proves nothing, since
+/// systemd makes identity maps.
+const INITIAL_USER_NAMESPACE: u64 = 0xEFFF_FFFD;
+
+impl Caller {
+    /// Asks the kernel.
+    pub fn probe(proc: &Proc) -> Result<Self> {
+        let own = proc.own()?;
+        let status = proc.read_text(&format!("{own}/status"))?;
+        let pid = own.parse().map_err(|_| Error::new(format_args!("/proc/self is {own:?}, not a number")))?;
+        let namespace = crate::ns::apply::user_of(proc, pid)?;
+        Ok(Self {
+            euid: nix::unistd::geteuid().as_raw(),
+            egid: nix::unistd::getegid().as_raw(),
+            capabilities: mask(&status, "CapEff:")?,
+            permitted: mask(&status, "CapPrm:")?,
+            bounding: mask(&status, "CapBnd:")?,
+            initial: nix::sys::stat::fstat(&namespace)?.st_ino == INITIAL_USER_NAMESPACE,
+        })
+    }
+
+    /// Whether containers can be assembled without a user namespace in between.
+    pub fn is_privileged(&self) -> bool {
+        self.capabilities & SYS_ADMIN != 0
+    }
+
+    /// Root of the host: what is asked for is done or is an error.
+    pub fn is_host_root(&self) -> bool {
+        self.initial && self.is_privileged()
+    }
+
+    /// Whether device nodes can be made.
+    pub fn can_mknod(&self) -> bool {
+        self.initial && self.capabilities & MKNOD != 0
+    }
+}
+
+/// A capability mask of /proc/PID/status.
+fn mask(status: &str, name: &str) -> Result<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    line.and_then(|text| u64::from_str_radix(text.trim(), 16).ok())
+        .ok_or_else(|| Error::new(format_args!("/proc/self/status has no readable {name}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn capability_masks_are_hexadecimal() {
+        assert_eq!(mask("CapEff:\t000001ffffffffff\n", "CapEff:").unwrap(), 0x1ff_ffff_ffff);
+        assert!(mask("CapEff:\tx\n", "CapEff:").is_err());
+    }
+}

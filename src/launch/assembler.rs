@@ -1,0 +1,226 @@
+//! The assembler: the runtime's privileges, a mount namespace of its own, and the container's network, IPC, UTS and
+//! cgroup namespaces, but never its user namespace. It makes init, builds the root file system and ends.
+
+use super::{
+    init::{self, Init},
+    link::{FromAssembler, FromInit, FromStage, Go, Link, ToInit},
+    serve::Setting,
+    stage,
+};
+use crate::{
+    cred,
+    error::{Context, Error, Result},
+    hook, mount, net,
+    ns::{
+        self,
+        plan::{Base, Mounts, User},
+    },
+    spec::NamespaceKind,
+    sys::{
+        self,
+        clone::{self, Birth, Child},
+        pidfd, prctl,
+    },
+};
+use std::os::fd::{AsFd, BorrowedFd};
+
+/// The far ends of the runtime's two lines.
+#[derive(Debug)]
+pub(super) struct Ends {
+    /// To the runtime.
+    pub(super) runtime: Link<FromAssembler, Go>,
+    /// init's, to be passed on.
+    pub(super) init: Link<FromInit, ToInit>,
+}
+
+/// The namespaces that the assembler enters beside init.
+const ENTERED: [NamespaceKind; 4] =
+    [NamespaceKind::Network, NamespaceKind::Ipc, NamespaceKind::Uts, NamespaceKind::Cgroup];
+
+/// Body of the assembler process; `near` are the copies of the runtime's ends.
+pub(super) fn run(setting: &Setting<'_>, ends: Ends, near: (impl AsFd, impl AsFd)) -> i32 {
+    let Ends { mut runtime, init } = ends;
+    let result = sys::fd::close_copy(near.0.as_fd()).and_then(|()| sys::fd::close_copy(near.1.as_fd())).and_then(|()| {
+        let mut assembler = Assembler { setting, runtime: &mut runtime };
+        assembler.run(init)
+    });
+    let Err(error) = result else { return 0 };
+    // Nobody is left to tell when this fails; the runtime hears the end of the line.
+    let _ = runtime.say(&FromAssembler::Failed(error));
+    1
+}
+
+struct Assembler<'a> {
+    setting: &'a Setting<'a>,
+    runtime: &'a mut Link<FromAssembler, Go>,
+}
+
+impl Assembler<'_> {
+    fn run(&mut self, init_link: Link<FromInit, ToInit>) -> Result<()> {
+        let plan = self.setting.plan;
+        self.enter_base()?;
+        // In the caller's mount namespace still: a clone made here keeps its propagation peers.
+        let sources = mount::apply::open_sources(&plan.mounts)?;
+        if plan.namespaces.base == Base::Caller {
+            sys::ns::unshare(libc::CLONE_NEWNS).context("make a mount namespace")?;
+        }
+        sys::mount::make_private(c"/")?;
+        nix::unistd::chdir("/").context("chdir /")?;
+        let init = self.make_init(init_link)?;
+        self.runtime.say(&FromAssembler::Born(init.pid))?;
+        self.enter(&init)?;
+        self.settle(&init)?;
+        let setting = mount::apply::Setting { user_namespace: self.user_namespace(&init)? };
+        let assembled = mount::apply::assemble(&plan.mounts, sources, &setting)?;
+        if plan.has_runtime_hooks() {
+            self.ask(&FromAssembler::Hooks)?;
+        }
+        if !plan.hooks.create_container.is_empty() {
+            self.create_container_hooks(&init)?;
+        }
+        mount::apply::enter_root(&assembled, plan.mounts.root_change)?;
+        // Last of all: a limit may be so low that the assembly would not have come this far.
+        cred::apply::outside(&plan.outside, init.pid, self.setting.proc)?;
+        let terminal: Vec<BorrowedFd<'_>> =
+            assembled.terminal.iter().flat_map(|(master, slave)| [master.as_fd(), slave.as_fd()]).collect();
+        self.runtime.say_with(&FromAssembler::Assembled, &terminal)
+    }
+
+    fn ask(&mut self, question: &FromAssembler) -> Result<()> {
+        self.runtime.say(question)?;
+        let Go::Go = self.runtime.expect("the runtime")?.word;
+        Ok(())
+    }
+
+    /// Without privileges the assembly runs in a user namespace where it has them.
+    fn enter_base(&mut self) -> Result<()> {
+        match &self.setting.plan.namespaces.base {
+            Base::Caller => return Ok(()),
+            Base::New { .. } => {
+                // Until the maps are written, /proc/PID has to belong to the caller, who is nobody's superior.
+                prctl::set_dumpable(true)?;
+                sys::ns::unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNS)
+                    .context("make a user namespace without privileges")?;
+                self.ask(&FromAssembler::Base)?;
+            }
+            Base::Joined(path) => {
+                let namespace = self.setting.user.as_ref().ok_or_else(|| Error::new("no namespace to join"))?;
+                sys::ns::setns(namespace.as_fd(), libc::CLONE_NEWUSER)
+                    .with_context(|| format!("join user namespace {}", path.display()))?;
+                sys::ns::unshare(libc::CLONE_NEWNS).context("make a mount namespace")?;
+            }
+        }
+        init::become_root()?;
+        // The change of ids has reset it, and init's maps are written through /proc once more.
+        prctl::set_dumpable(true)
+    }
+
+    /// Gives birth to init and writes the maps of its user namespace.
+    fn make_init(&mut self, link: Link<FromInit, ToInit>) -> Result<Child> {
+        let setting = self.setting;
+        let spaces = &setting.plan.namespaces;
+        if spaces.needs_stage() {
+            return self.make_init_by_stage(link);
+        }
+        let mut flags = ns::apply::flags(&spaces.new) | libc::CLONE_PARENT;
+        if let User::New(_) = spaces.user {
+            flags |= libc::CLONE_NEWUSER;
+        }
+        let init = clone::spawn(&birth(setting, flags), || init::run(Init::new(setting, link)))
+            .context("make the container's init")?;
+        if let User::New(maps) = &spaces.user {
+            ns::apply::write_maps(setting.proc, init.pid, maps)?;
+        }
+        Ok(init)
+    }
+
+    fn make_init_by_stage(&mut self, link: Link<FromInit, ToInit>) -> Result<Child> {
+        let setting = self.setting;
+        let spaces = &setting.plan.namespaces;
+        let (mut near, far) = super::link::pair::<Go, FromStage>()?;
+        let parentage = Birth { flags: libc::CLONE_PARENT as u64, cgroup: None };
+        let stage = clone::spawn(&parentage, || {
+            sys::fd::close_copy(near.as_fd()).map_or(1, |()| stage::run(setting, far, link))
+        })
+        .context("make the stage")?;
+        loop {
+            match near.expect("the stage")?.word {
+                FromStage::Maps => {
+                    if let User::New(maps) = &spaces.user {
+                        ns::apply::write_maps(setting.proc, stage.pid, maps)?;
+                    }
+                }
+                FromStage::Offsets => {
+                    let offsets = spaces.time.unwrap_or_default();
+                    ns::apply::write_time_offsets(setting.proc, stage.pid, offsets)?;
+                }
+                FromStage::Born(pid) => return Ok(Child { pid, pidfd: pidfd::open(pid)? }),
+                FromStage::Failed(error) => return Err(error),
+            }
+            near.say(&Go::Go)?;
+        }
+    }
+
+    /// Joins init's namespaces, all but its user namespace: what is mounted from here on is the container's view.
+    fn enter(&mut self, init: &Child) -> Result<()> {
+        let plan = self.setting.plan;
+        if plan.namespaces.late_cgroup {
+            self.ask(&FromAssembler::Place)?;
+        }
+        let mut flags = ns::apply::flags(
+            &ENTERED.into_iter().filter(|&kind| plan.namespaces.has(kind)).collect::<Vec<_>>(),
+        );
+        if plan.namespaces.has(NamespaceKind::Pid) {
+            flags |= libc::CLONE_NEWPID;
+        }
+        if plan.namespaces.mounts == Mounts::Unlocked {
+            flags |= libc::CLONE_NEWNS;
+        }
+        match flags {
+            0 => Ok(()),
+            _ => sys::ns::setns(init.as_fd(), flags).context("join the container's namespaces"),
+        }
+    }
+
+    /// What belongs to a namespace as a whole, and the identity under which files are created.
+    fn settle(&mut self, init: &Child) -> Result<()> {
+        let plan = self.setting.plan;
+        if let Some(name) = &plan.hostname {
+            sys::ns::set_hostname(name).context("set the host name")?;
+        }
+        if let Some(name) = &plan.domainname {
+            sys::ns::set_domainname(name).context("set the domain name")?;
+        }
+        if plan.namespaces.makes(NamespaceKind::Network) {
+            net::apply::loopback_up().context("bring up the loopback device")?;
+        }
+        ns::sysctl::apply(&plan.sysctls.outside, self.setting.proc)?;
+        let _ = init;
+        if let Some((uid, gid)) = plan.creator {
+            prctl::create_as(uid, gid)?;
+        }
+        Ok(())
+    }
+
+    fn user_namespace(&self, init: &Child) -> Result<Option<std::os::fd::OwnedFd>> {
+        match self.setting.plan.mounts.needs_user_namespace() {
+            true => ns::apply::user_of(self.setting.proc, init.pid).map(Some),
+            false => Ok(None),
+        }
+    }
+
+    /// In the container's mount, network, IPC, UTS, cgroup and pid namespaces, before the pivot; the programs were
+    /// looked up where the runtime lives.
+    fn create_container_hooks(&mut self, init: &Child) -> Result<()> {
+        let plan = self.setting.plan;
+        hook::run::run_all(&plan.hooks.create_container, &plan.hook_state(init.pid), &plan.hook_setting())
+    }
+}
+
+/// What init is born into.
+pub(super) fn birth<'a>(setting: &Setting<'a>, mut flags: i32) -> Birth<'a> {
+    if setting.plan.namespaces.mounts == Mounts::Unlocked {
+        flags |= libc::CLONE_NEWNS;
+    }
+    Birth { flags: u64::from(flags.cast_unsigned()), cgroup: setting.cgroup }
+}

@@ -1,0 +1,178 @@
+//! The runtime's side of a launch: it makes the assembler and answers what assembler and init ask.
+
+use super::{
+    assembler::{self, Ends},
+    init::Park,
+    link::{self, FromAssembler, FromInit, Go, Link, ToInit},
+};
+use crate::{
+    error::{Context, Error, Result},
+    ns::{self, plan::Base},
+    plan::Plan,
+    sys::{
+        clone::{self, Birth, Child},
+        pidfd,
+        proc::Proc,
+    },
+};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// What a launch works with: opened before anything is entered.
+#[derive(Debug)]
+pub struct Setting<'a> {
+    /// What is to be done.
+    pub plan: &'a Plan,
+    /// The runtime's procfs.
+    pub proc: &'a Proc,
+    /// The namespaces to join, with their flags, in order.
+    pub joins: Vec<(i32, OwnedFd)>,
+    /// The user namespace to join.
+    pub user: Option<OwnedFd>,
+    /// The version 2 control group that init is born in.
+    pub cgroup: Option<BorrowedFd<'a>>,
+    /// Where init waits for its start.
+    pub park: Park,
+}
+
+/// What the runtime does while a container is born.
+pub trait Host {
+    /// init lives: record it, put it into its version 1 groups, move network devices.
+    fn born(&mut self, init: &Child) -> Result<()>;
+    /// Everything is mounted, nothing is pivoted: prestart and createRuntime hooks.
+    fn hooks(&mut self, init: &Child) -> Result<()>;
+    /// The terminal's master.
+    fn terminal(&mut self, master: OwnedFd) -> Result<()>;
+}
+
+/// A container whose init is ready to execute.
+#[derive(Debug)]
+pub struct Launched {
+    /// init.
+    pub init: Child,
+    /// The line to init.
+    pub link: Link<ToInit, FromInit>,
+}
+
+/// The processes of a launch. Until it has succeeded, they end with it.
+struct Born {
+    assembler: Option<Child>,
+    init: Option<Child>,
+}
+
+impl Drop for Born {
+    fn drop(&mut self) {
+        for child in self.init.iter().chain(&self.assembler) {
+            // The launch has failed with an error of its own, and a process that is gone is what is wanted.
+            let _ = pidfd::send_signal(child.as_fd(), libc::SIGKILL).and_then(|()| pidfd::wait(child.as_fd()));
+        }
+    }
+}
+
+/// Makes the container up to execve(2). On failure every process of the launch is gone.
+pub fn launch(setting: &Setting<'_>, host: &mut dyn Host) -> Result<Launched> {
+    let (mut to_assembler, far) = link::pair()?;
+    let (to_init, init_far) = link::pair()?;
+    let ends = Ends { runtime: far, init: init_far };
+    let assembler = clone::spawn(&Birth::default(), || {
+        // The copies of the runtime's ends have to go, or the end of a line is never heard.
+        let near = (&to_assembler, &to_init);
+        assembler::run(setting, ends, near)
+    })
+    .context("make the assembler")?;
+    let mut server =
+        Server { setting, host, to_init, born: Born { assembler: Some(assembler), init: None }, slave: None };
+    server.serve_assembler(&mut to_assembler)?;
+    server.release_init()?;
+    let Server { to_init, mut born, .. } = server;
+    let init = born.init.take().ok_or_else(|| Error::new("the assembler made no init"))?;
+    Ok(Launched { init, link: to_init })
+}
+
+struct Server<'a> {
+    setting: &'a Setting<'a>,
+    host: &'a mut dyn Host,
+    to_init: Link<ToInit, FromInit>,
+    born: Born,
+    slave: Option<OwnedFd>,
+}
+
+impl Server<'_> {
+    fn serve_assembler(&mut self, link: &mut Link<Go, FromAssembler>) -> Result<()> {
+        loop {
+            let Some(heard) = link.hear()? else { return Err(self.assembler_died()) };
+            match heard.word {
+                FromAssembler::Base => self.map_base()?,
+                FromAssembler::Born(pid) => {
+                    let pidfd = pidfd::open(pid).context("take hold of init")?;
+                    let init = self.born.init.insert(Child { pid, pidfd });
+                    self.host.born(init)?;
+                    continue;
+                }
+                FromAssembler::Place => {
+                    self.to_init.say(&ToInit::Placed)?;
+                    self.ready()?;
+                }
+                FromAssembler::Hooks => self.host.hooks(self.init()?.0)?,
+                FromAssembler::Assembled => {
+                    let mut fds = heard.fds.into_iter();
+                    if let (Some(master), Some(slave)) = (fds.next(), fds.next()) {
+                        self.host.terminal(master)?;
+                        self.slave = Some(slave);
+                    }
+                    return self.reap_assembler();
+                }
+                FromAssembler::Failed(error) => return Err(error),
+            }
+            link.say(&Go::Go)?;
+        }
+    }
+
+    fn map_base(&self) -> Result<()> {
+        let Base::New { maps, writer } = &self.setting.plan.namespaces.base else {
+            return Err(Error::new("the assembler asks for maps that nobody planned"));
+        };
+        let pid = self.born.assembler.as_ref().map_or(0, |child| child.pid);
+        ns::apply::write_base_maps(self.setting.proc, pid, maps, *writer)
+    }
+
+    fn release_init(&mut self) -> Result<()> {
+        let slave = self.slave.take();
+        let slave: Vec<BorrowedFd<'_>> = slave.iter().map(AsFd::as_fd).collect();
+        self.to_init.say_with(&ToInit::Go, &slave)?;
+        self.ready()
+    }
+
+    /// Waits until init has done what it was told.
+    fn ready(&mut self) -> Result<()> {
+        match self.to_init.hear()? {
+            Some(heard) => match heard.word {
+                FromInit::Ready => Ok(()),
+                FromInit::Failed(error) => Err(error),
+                FromInit::Listener(_) => Err(Error::new("init loads its filter before it is told to start")),
+            },
+            None => Err(died("the container's init", self.born.init.take())),
+        }
+    }
+
+    fn init(&self) -> Result<(&Child, ())> {
+        let init = self.born.init.as_ref().ok_or_else(|| Error::new("there is no init yet"))?;
+        Ok((init, ()))
+    }
+
+    fn reap_assembler(&mut self) -> Result<()> {
+        let Some(assembler) = self.born.assembler.take() else { return Ok(()) };
+        pidfd::wait(assembler.as_fd()).map(drop)
+    }
+
+    fn assembler_died(&mut self) -> Error {
+        died("the assembler", self.born.assembler.take())
+    }
+}
+
+/// A process that ended without a word was killed; its exit status tells by what.
+pub(super) fn died(who: &str, child: Option<Child>) -> Error {
+    let how = child.and_then(|child| pidfd::wait(child.as_fd()).ok());
+    let how = how.map_or_else(|| "unknown cause".to_owned(), |status| status.to_string());
+    Error::new(format_args!("{who} ended without a word ({how})"))
+        .hint("a memory limit below what the start of a container takes looks like this; see the kernel log")
+}
