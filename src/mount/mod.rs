@@ -1,1 +1,15 @@
 //! The root file system: assembled through descriptors, never through paths.
+//!
+//! The assembler holds the runtime's privileges over content that is hostile (the image, shared volumes), so nothing here
+//! reaches that content but through [`root::Rootfs`], and every mount is a detached tree until it is moved onto a
+//! descriptor. `plan` decides (pure), `source` opens what the host gives, `apply` acts.
+
+pub mod apply;
+pub mod op;
+pub mod plan;
+pub mod source;
+
+pub use apply::{Assembled, Root, Setting, Terminal, assemble, enter_root};
+pub use op::{Op, Plan};
+pub use plan::{Facts, Request, plan};
+pub use source::{Sources, open_sources};

@@ -1,0 +1,275 @@
+//! What the assembler is told to do, as data: no OCI type, no decision left.
+
+pub use crate::spec::mount::{Attrs, Parameter, Propagation, PropagationKind};
+use std::{fmt, path::PathBuf};
+
+/// The whole work of the assembler, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// The root file system's directory on the host.
+    pub rootfs: PathBuf,
+    /// `rootfsPropagation`; absent means private.
+    pub propagation: Option<Propagation>,
+    /// The container's root as the assembler sees it.
+    pub owner: Owner,
+    /// What is opened on the host before anything is entered; [`SourceId`] counts into it.
+    pub sources: Vec<Source>,
+    /// Maps of the throw-away user namespaces that id-mapped mounts need; [`Ids::Own`] counts into it.
+    pub idmaps: Vec<IdLines>,
+    /// The steps.
+    pub ops: Vec<Op>,
+}
+
+/// An outside uid and gid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// uid
+    pub uid: u32,
+    /// gid
+    pub gid: u32,
+}
+
+/// The two files of a user namespace, `uid_map` and `gid_map`, as the kernel reads them (user_namespaces(7)).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdLines {
+    /// `uid_map`
+    pub uids: String,
+    /// `gid_map`
+    pub gids: String,
+}
+
+/// Place in [`Plan::sources`].
+pub type SourceId = usize;
+
+/// Something of the host's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// Where config.json asks for it: `mounts[3]`.
+    pub origin: String,
+    /// Absolute path on the host.
+    pub path: PathBuf,
+    /// What is expected there.
+    pub kind: SourceKind,
+}
+
+/// What a source is opened as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SourceKind {
+    /// A file or directory, cloned with or without what is mounted below.
+    Tree {
+        /// Submounts come along.
+        recursive: bool,
+        /// What a symlink as last component means.
+        link: SourceLink,
+    },
+    /// A device node that must be exactly this device.
+    Device(Node),
+}
+
+/// A symlink as last component of a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SourceLink {
+    /// It is followed.
+    Follow,
+    /// It is the source (`src-nofollow`).
+    Bind,
+    /// It is read, and made again at the destination (`copy-symlink`).
+    Copy,
+}
+
+/// One step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// Something is mounted.
+    Attach(Box<Attach>),
+    /// The mount that is there already is changed.
+    Remount {
+        /// Where config.json asks for it.
+        origin: String,
+        /// Where.
+        destination: PathBuf,
+        /// Attributes of the mount.
+        change: Change,
+        /// Superblock parameters; empty leaves the superblock alone.
+        parameters: Vec<Parameter>,
+    },
+    /// A device node exists.
+    Device(Device),
+    /// A symlink exists.
+    Symlink {
+        /// What it says.
+        target: PathBuf,
+        /// Where it is.
+        path: PathBuf,
+        /// What happens to something else of that name.
+        existing: Existing,
+    },
+    /// A pseudo-terminal of the container's own devpts, its peer bound on /dev/console.
+    Console {
+        /// Outside uid of the process that gets it.
+        uid: u32,
+    },
+    /// A path is hidden.
+    Mask(PathBuf),
+    /// A path and everything mounted below is made read-only.
+    ReadOnly(PathBuf),
+    /// File systems that had to stay writable until now become read-only.
+    ReadOnlyDelayed,
+    /// The root itself becomes read-only.
+    ReadOnlyRoot,
+}
+
+/// A mount to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attach {
+    /// Where config.json asks for it, `mounts[3]`.
+    pub origin: String,
+    /// Where in the container.
+    pub destination: PathBuf,
+    /// What a symlink at the destination means.
+    pub link: Link,
+    /// What is mounted.
+    pub what: What,
+    /// What is changed before it is attached.
+    pub change: Change,
+    /// It stays writable until [`Op::ReadOnlyDelayed`].
+    pub delay_read_only: bool,
+    /// The image's content is copied in first (`tmpcopyup`).
+    pub copy_up: bool,
+}
+
+/// Changes of a mount: attributes, id map, propagation; applied in this order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Change {
+    /// Attributes of the top mount.
+    pub attrs: Attrs,
+    /// Attributes of the whole tree.
+    pub recursive_attrs: Attrs,
+    /// Id map.
+    pub idmap: Option<IdMapping>,
+    /// Propagation.
+    pub propagation: Vec<Propagation>,
+}
+
+/// An id-mapped mount.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IdMapping {
+    /// Whose map.
+    pub ids: Ids,
+    /// The whole tree instead of its top.
+    pub recursive: bool,
+}
+
+/// Whose map an id-mapped mount uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ids {
+    /// The container's user namespace.
+    Container,
+    /// A throw-away user namespace, place in [`Plan::idmaps`].
+    Own(usize),
+}
+
+/// What a symlink on the way to a destination means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// It is followed inside the root.
+    Follow,
+    /// As last component it is mounted on (`dest-nofollow`).
+    Last,
+    /// It is an attack on a place that the container's safety rests on (CVE-2019-19921).
+    Refuse,
+}
+
+/// What is mounted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    /// A tree of the host's, opened before.
+    Bind(SourceId),
+    /// A directory of the host's that comes into being late: the container's own cgroup.
+    Late(PathBuf),
+    /// A new file system.
+    Filesystem(Filesystem),
+}
+
+/// A new file system, in fsconfig(2) terms.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Filesystem {
+    /// Type.
+    pub fstype: String,
+    /// Parameters, `source` among them, ids translated.
+    pub parameters: Vec<Parameter>,
+    /// Whose namespaces it shows.
+    pub opener: Opener,
+    /// The nodes the kernel gives to id 0 are given to this owner.
+    pub owner: Option<Owner>,
+    /// What is bound in its place, read-only and recursively, when the kernel refuses it.
+    pub otherwise: Option<SourceId>,
+}
+
+/// Who opens a file system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opener {
+    /// The assembler.
+    Assembler,
+    /// A child of the assembler: only a child is in the container's pid namespace.
+    Child,
+}
+
+/// Type and number of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Node {
+    /// Character device
+    Char(u32, u32),
+    /// Block device
+    Block(u32, u32),
+    /// FIFO
+    Fifo,
+}
+
+/// A device node to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Device {
+    /// Where config.json asks for it; absent for the defaults.
+    pub origin: Option<String>,
+    /// Where.
+    pub path: PathBuf,
+    /// What.
+    pub node: Node,
+    /// How it gets there.
+    pub from: DeviceFrom,
+}
+
+/// How a device gets to its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceFrom {
+    /// mknod(2), with permission bits and, where not the container's root, an outside owner.
+    Make {
+        /// Permission bits.
+        mode: u32,
+        /// uid, where asked for and mapped.
+        uid: Option<u32>,
+        /// gid, where asked for and mapped.
+        gid: Option<u32>,
+    },
+    /// The host's node.
+    Bind(SourceId),
+}
+
+/// What happens when a name is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Existing {
+    /// It stays.
+    Keep,
+    /// It is unlinked first.
+    Replace,
+}
+
+impl fmt::Display for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Char(major, minor) => write!(f, "c {major}:{minor}"),
+            Self::Block(major, minor) => write!(f, "b {major}:{minor}"),
+            Self::Fifo => f.write_str("fifo"),
+        }
+    }
+}
