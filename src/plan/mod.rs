@@ -1,1 +1,79 @@
-//! Config, Request and Facts become one value, the Plan.
+//! Config, Request and Facts become one value, the [`Plan`]. Pure: nothing here asks or changes the host.
+
+pub mod create;
+pub mod proc_mount;
+
+use crate::{
+    cgroup, cred,
+    hook::plan::{Program as HookProgram, Redirection},
+    mount,
+    ns::{plan::Namespaces, sysctl},
+    rdt, seccomp,
+};
+use std::path::PathBuf;
+
+/// Everything that is going to happen to make a container, decided.
+#[derive(Debug)]
+pub struct Plan {
+    /// Which namespaces are made and joined, and by whom.
+    pub namespaces: Namespaces,
+    /// Where the container's processes are counted and limited.
+    pub cgroup: cgroup::plan::Plan,
+    /// The root file system.
+    pub mounts: mount::plan::Plan,
+    /// How the root is entered.
+    pub root: mount::apply::Root,
+    /// `hostname`
+    pub hostname: Option<String>,
+    /// `domainname`
+    pub domainname: Option<String>,
+    /// Kernel parameters.
+    pub sysctls: sysctl::Plan,
+    /// uid and gid, as the assembler sees them, of what is created in the root file system: the container's root. None
+    /// where the assembler has these ids already.
+    pub creator: Option<(u32, u32)>,
+    /// Done to init by pid.
+    pub outside: Vec<cred::OutsideOp>,
+    /// Done by init to itself.
+    pub inside: Vec<cred::InsideOp>,
+    /// What init executes; none where config.json has no process.
+    pub program: Option<Program>,
+    /// The seccomp filter.
+    pub filter: Option<seccomp::plan::Filter>,
+    /// The hooks.
+    pub hooks: Hooks,
+    /// The Intel RDT group.
+    pub rdt: Option<rdt::Plan>,
+    /// Descriptors from 3 up that the process keeps: `--preserve-fds` and `LISTEN_FDS`.
+    pub preserved_fds: i32,
+    /// For the log: what was asked for and is not going to happen.
+    pub warnings: Vec<String>,
+}
+
+/// `process.args` and what is needed to find and run them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Program {
+    /// `process.args`
+    pub args: Vec<String>,
+    /// `process.env`, with `LISTEN_*` where descriptors are passed
+    pub env: Vec<String>,
+    /// Whose home directory `HOME` is.
+    pub uid: u32,
+}
+
+/// The hooks of a container, ready to run.
+#[derive(Debug, Default)]
+pub struct Hooks {
+    /// `prestart`, then `createRuntime`: both run in the runtime's namespaces when everything is mounted.
+    pub create_runtime: Vec<HookProgram>,
+    /// `createContainer`
+    pub create_container: Vec<HookProgram>,
+    /// `startContainer`
+    pub start_container: Vec<HookProgram>,
+    /// `poststart`
+    pub poststart: Vec<HookProgram>,
+    /// Where their output goes.
+    pub redirection: Redirection,
+    /// The bundle, their working directory.
+    pub bundle: PathBuf,
+}
