@@ -12,6 +12,7 @@
 //! ```
 
 mod assembler;
+pub mod explain;
 mod init;
 pub mod link;
 pub mod lookup;

@@ -1,1 +1,101 @@
-//! prctl(2) and capset(2).
+//! prctl(2), capset(2), personality(2): what a process may change about itself.
+
+use super::check;
+use crate::error::Result;
+use std::ffi::{c_int, c_long, c_ulong};
+
+fn prctl(option: c_int, args: [c_ulong; 2], name: &str) -> Result<c_long> {
+    // SAFETY: the options used in this module take plain integers, and the unused arguments are zero as they demand.
+    let ret = unsafe { libc::prctl(option, args[0], args[1], 0 as c_ulong, 0 as c_ulong) };
+    check(c_long::from(ret), || format!("prctl({name}, {}, {})", args[0], args[1]))
+}
+
+/// `PR_SET_NO_NEW_PRIVS`: no execve from here on grants anything, and there is no way back.
+pub fn set_no_new_privs() -> Result<()> {
+    prctl(libc::PR_SET_NO_NEW_PRIVS, [1, 0], "PR_SET_NO_NEW_PRIVS").map(drop)
+}
+
+/// `PR_SET_KEEPCAPS`: whether permitted capabilities outlive the change from uid 0 to another one.
+pub fn set_keep_capabilities(keep: bool) -> Result<()> {
+    prctl(libc::PR_SET_KEEPCAPS, [keep.into(), 0], "PR_SET_KEEPCAPS").map(drop)
+}
+
+/// `PR_SET_DUMPABLE`: whether processes of the same user may look inside (ptrace, /proc/PID/{fd,mem,root}).
+pub fn set_dumpable(dumpable: bool) -> Result<()> {
+    prctl(libc::PR_SET_DUMPABLE, [dumpable.into(), 0], "PR_SET_DUMPABLE").map(drop)
+}
+
+/// `PR_CAPBSET_DROP`; EINVAL is the kernel's word for a number beyond its last capability.
+pub fn drop_bounding(capability: u32) -> Result<()> {
+    prctl(libc::PR_CAPBSET_DROP, [capability.into(), 0], "PR_CAPBSET_DROP").map(drop)
+}
+
+/// `PR_CAPBSET_READ`.
+pub fn in_bounding(capability: u32) -> Result<bool> {
+    Ok(prctl(libc::PR_CAPBSET_READ, [capability.into(), 0], "PR_CAPBSET_READ")? == 1)
+}
+
+/// `PR_CAP_AMBIENT_CLEAR_ALL`.
+pub fn clear_ambient() -> Result<()> {
+    let what = libc::PR_CAP_AMBIENT_CLEAR_ALL;
+    prctl(libc::PR_CAP_AMBIENT, [what.unsigned_abs().into(), 0], "PR_CAP_AMBIENT").map(drop)
+}
+
+/// `PR_CAP_AMBIENT_RAISE`; the capability has to be permitted and inheritable.
+pub fn raise_ambient(capability: u32) -> Result<()> {
+    let what = libc::PR_CAP_AMBIENT_RAISE;
+    prctl(libc::PR_CAP_AMBIENT, [what.unsigned_abs().into(), capability.into()], "PR_CAP_AMBIENT").map(drop)
+}
+
+/// `_LINUX_CAPABILITY_VERSION_3`: 64 bits in two words.
+const CAPABILITY_VERSION: u32 = 0x2008_0522;
+
+#[repr(C)]
+struct CapabilityHeader {
+    version: u32,
+    pid: c_int,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct CapabilityData {
+    effective: u32,
+    permitted: u32,
+    inheritable: u32,
+}
+
+/// capset(2) of the calling thread; bits that the kernel does not know are ignored by it.
+pub fn set_capabilities(effective: u64, permitted: u64, inheritable: u64) -> Result<()> {
+    #[allow(clippy::cast_possible_truncation)] // each word takes its half
+    let word = |shift: u32| CapabilityData {
+        effective: (effective >> shift) as u32,
+        permitted: (permitted >> shift) as u32,
+        inheritable: (inheritable >> shift) as u32,
+    };
+    let header = CapabilityHeader { version: CAPABILITY_VERSION, pid: 0 };
+    let data = [word(0), word(32)];
+    // SAFETY: version 3 takes a header and two words of data, which is what is passed; both outlive the call.
+    let ret = unsafe { libc::syscall(libc::SYS_capset, &raw const header, data.as_ptr()) };
+    check(ret, || {
+        format!("capset(effective={effective:#x}, permitted={permitted:#x}, inheritable={inheritable:#x})")
+    })
+    .map(drop)
+}
+
+/// personality(2).
+pub fn set_personality(persona: u64) -> Result<()> {
+    // SAFETY: personality takes a plain integer.
+    let ret = unsafe { libc::personality(persona) };
+    check(c_long::from(ret), || format!("personality({persona:#x})")).map(drop)
+}
+
+/// getcwd(2) itself: the C library's function hides the `(unreachable)` in front of a directory outside of the root.
+pub fn working_directory() -> Result<Vec<u8>> {
+    let mut path = vec![0_u8; libc::PATH_MAX.unsigned_abs() as usize];
+    // SAFETY: the buffer is as long as said and outlives the call.
+    let ret = unsafe { libc::syscall(libc::SYS_getcwd, path.as_mut_ptr(), path.len()) };
+    let length = check(ret, || "getcwd()".to_owned())?;
+    // The length includes the NUL at the end.
+    path.truncate(usize::try_from(length).unwrap_or_default().saturating_sub(1));
+    Ok(path)
+}

@@ -1,0 +1,136 @@
+//! Which file execve gets. Runs in init, as the container's user, in the container.
+
+use crate::error::{Error, Result};
+use nix::{
+    errno::Errno,
+    fcntl::{AT_FDCWD, AtFlags},
+    sys::stat::fstatat,
+    unistd::{AccessFlags, faccessat},
+};
+use std::path::Path;
+
+/// Where programs are looked for when `process.env` has no PATH.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The path of `program` by the rules of execvp(3): as it is where it has a slash, else the first executable file in
+/// the PATH of `env`. Files are looked at and not opened. The error texts are those that engines turn into exit codes
+/// 126 and 127.
+pub fn find(program: &str, env: &[String]) -> Result<String> {
+    if program.contains('/') {
+        return match executable(program) {
+            Ok(()) => Ok(program.to_owned()),
+            Err(Errno::EISDIR) => Err(is_directory(program)),
+            Err(errno @ (Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP | Errno::ENAMETOOLONG)) => {
+                Err(Error::new(format_args!("exec: {program:?}: stat {program}: {}", words(errno)))
+                    .hint("the path is looked up in the container: check process.args and the image"))
+            }
+            Err(Errno::EACCES) => Err(denied(program, program)),
+            Err(errno) => Err(Error::new(format_args!("exec: {program:?}: {}", words(errno)))),
+        };
+    }
+    let path = env.iter().rev().find_map(|entry| entry.strip_prefix("PATH="));
+    let path = path.unwrap_or(DEFAULT_PATH);
+    let mut refused = None;
+    // No file has an empty name, though every directory would answer to it.
+    let directories = path.split(':').filter(|_| !program.is_empty());
+    for candidate in directories.map(|directory| join(directory, program)) {
+        match executable(&candidate) {
+            Ok(()) => return Ok(candidate),
+            Err(Errno::EACCES) => {
+                refused.get_or_insert(candidate);
+            }
+            Err(_) => {}
+        }
+    }
+    match refused {
+        Some(file) => Err(denied(program, &file)),
+        None => Err(Error::new(format_args!(
+            "exec: {program:?}: executable file not found in $PATH (looked in {path})"
+        ))
+        .hint("check process.args, PATH in process.env, and what the image contains")),
+    }
+}
+
+/// An empty PATH entry is the working directory.
+fn join(directory: &str, program: &str) -> String {
+    match directory {
+        "" => format!("./{program}"),
+        _ => format!("{}/{program}", directory.trim_end_matches('/')),
+    }
+}
+
+/// Whether the caller, with its effective ids and capabilities, may execute this file.
+fn executable(path: &str) -> Result<(), Errno> {
+    let stat = fstatat(AT_FDCWD, path, AtFlags::empty())?;
+    if stat.st_mode & libc::S_IFMT == libc::S_IFDIR {
+        return Err(Errno::EISDIR);
+    }
+    if stat.st_mode & libc::S_IFMT != libc::S_IFREG {
+        return Err(Errno::EACCES);
+    }
+    faccessat(AT_FDCWD, path, AccessFlags::X_OK, AtFlags::AT_EACCESS)
+}
+
+fn is_directory(program: &str) -> Error {
+    Error::new(format_args!("exec: {program:?}: is a directory: permission denied"))
+}
+
+fn denied(program: &str, file: &str) -> Error {
+    let error = Error::new(format_args!("exec: {program:?}: {file}: permission denied"));
+    if is_noexec(Path::new(file)) {
+        return error.hint("the file is on a mount with the option noexec");
+    }
+    error.hint("the file has to be a regular one that process.user may execute (chmod +x)")
+}
+
+/// The meaning of an errno in the lower-case words that engines look for.
+pub(super) fn words(errno: Errno) -> String {
+    errno.desc().to_lowercase()
+}
+
+/// Whether the file is on a mount with the option noexec.
+pub(super) fn is_noexec(path: &Path) -> bool {
+    nix::sys::statvfs::statvfs(path)
+        .is_ok_and(|fs| fs.flags().contains(nix::sys::statvfs::FsFlags::ST_NOEXEC))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{fs, os::unix::fs::PermissionsExt};
+
+    #[test]
+    fn a_program_is_found_or_the_error_is_what_engines_know() {
+        let root = std::env::temp_dir().join(format!("urun-lookup-{}", std::process::id()));
+        for (path, mode) in [("a/tool", 0o644), ("b/tool", 0o755), ("a/only", 0o644), ("a/late", 0o755)] {
+            let file = root.join(path);
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(&file, "#!/bin/sh\n").unwrap();
+            fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+        }
+        fs::create_dir_all(root.join("a/directory")).unwrap();
+        let r = root.display().to_string();
+        let path = format!("PATH={r}/none:{r}/a/:{r}/b");
+        let env = ["PATH=/nowhere".to_owned(), path.clone()];
+        let cases = [
+            ("tool", Ok(format!("{r}/b/tool"))),
+            ("late", Ok(format!("{r}/a/late"))),
+            (&*format!("{r}/a/late"), Ok(format!("{r}/a/late"))),
+            ("only", Err(format!("exec: \"only\": {r}/a/only: permission denied"))),
+            (
+                "gone",
+                Err(format!("exec: \"gone\": executable file not found in $PATH (looked in {})", &path[5..])),
+            ),
+            ("", Err(format!("exec: \"\": executable file not found in $PATH (looked in {})", &path[5..]))),
+            ("/nope", Err("exec: \"/nope\": stat /nope: no such file or directory".to_owned())),
+            ("/dev/null/x", Err("exec: \"/dev/null/x\": stat /dev/null/x: not a directory".to_owned())),
+            ("/dev/null", Err("exec: \"/dev/null\": /dev/null: permission denied".to_owned())),
+            (&*format!("{r}/a"), Err(format!("exec: \"{r}/a\": is a directory: permission denied"))),
+        ];
+        for (program, expected) in cases {
+            assert_eq!(find(program, &env).map_err(|error| error.to_string()), expected, "{program}");
+        }
+        assert_eq!(find("sh", &[]).unwrap().rsplit('/').next(), Some("sh"));
+        fs::remove_dir_all(&root).unwrap();
+    }
+}

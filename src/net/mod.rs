@@ -1,0 +1,1 @@
+//! Network devices: loopback in a new network namespace, and `linux.netDevices`.

@@ -1,0 +1,1 @@
+//! Intel RDT (resctrl): cache and memory bandwidth.
