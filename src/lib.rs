@@ -1,6 +1,7 @@
 //! urun, an OCI container runtime with Linux user namespaces at its heart. See ARCHITECTURE.md for the flow.
 
 pub mod cgroup;
+pub mod clock;
 pub mod cmd;
 pub mod cred;
 pub mod error;

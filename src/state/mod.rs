@@ -1,1 +1,13 @@
-//! What is stored about a container.
+//! Containers on disk: their ids, what is stored about each, and what each is doing.
+
+pub mod document;
+pub mod id;
+pub mod record;
+pub mod status;
+pub mod store;
+
+pub use document::document;
+pub use id::ContainerId;
+pub use record::{Driver, Init, PidNamespace, Record, Stage};
+pub use status::{Status, wait_end};
+pub use store::{Entry, START_SOCKET, Store};

@@ -1,0 +1,360 @@
+//! Where records live: one directory a container below the state root, reached only through descriptors.
+//!
+//! Readers take no lock: `state.json` is replaced by rename(2), so they see the old record or the new one. Whoever
+//! changes a container holds its lock, an flock(2) on its directory, which dies with its holder.
+
+use super::{id::ContainerId, record::Record};
+use crate::{
+    bail,
+    error::{Context, Error, Kind, Result},
+};
+use nix::{
+    errno::Errno,
+    fcntl::{AtFlags, Flock, FlockArg, OFlag, openat, renameat},
+    sys::stat::{FileStat, Mode, fstat, fstatat, mkdirat},
+    unistd::{UnlinkatFlags, geteuid, unlinkat},
+};
+use std::{
+    fs::{DirBuilder, File},
+    io::{Read, Write},
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::fs::DirBuilderExt,
+    },
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+/// Name of the socket that `create` binds in a container's directory and `start` unlinks: as long as it exists, the
+/// container waits to be started.
+pub const START_SOCKET: &str = "start";
+
+const STATE: &str = "state.json";
+const CONFIG: &str = "config.json";
+
+/// A state root. One that does not exist yet holds no containers.
+#[derive(Debug)]
+pub struct Store {
+    path: PathBuf,
+    dir: Option<OwnedFd>,
+}
+
+impl Store {
+    /// Opens the state root at `path`, which must belong to the caller and be writable by nobody else: what is stored
+    /// there decides which processes are killed.
+    pub fn open(path: &Path) -> Result<Self> {
+        let dir = open_root(path).with_context(|| format!("open state root {}", path.display()))?;
+        Ok(Self { path: path.to_owned(), dir })
+    }
+
+    /// The state root.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Makes the directory of a new container, and the state root if need be, and takes the container's lock.
+    pub fn create(&mut self, id: &ContainerId) -> Result<Entry> {
+        self.make_root().with_context(|| format!("make state root {}", self.path.display()))?;
+        let root = self.root(id)?;
+        match mkdirat(root, id.as_str(), Mode::S_IRWXU) {
+            Err(Errno::EEXIST) => {
+                return Err(Error::new(format_args!("container with given ID already exists: {id}")).hint(
+                    format_args!("choose another id, or remove the container: urun delete --force {id}"),
+                ));
+            }
+            other => other.with_context(|| format!("mkdir {}", self.path.join(id.as_str()).display()))?,
+        }
+        // `delete --force` may clear the directory before the lock is taken; then the lock says so.
+        let mut entry = self.entry(id)?;
+        entry.lock(Duration::ZERO)?;
+        Ok(entry)
+    }
+
+    /// As [`Store::create`], with the first free one of `id`, `id-2`, `id-3`, …
+    pub fn create_free(&mut self, id: &ContainerId) -> Result<Entry> {
+        self.make_root().with_context(|| format!("make state root {}", self.path.display()))?;
+        let mut candidate = id.clone();
+        for number in 2.. {
+            let taken = fstatat(self.root(id)?, candidate.as_str(), AtFlags::AT_SYMLINK_NOFOLLOW).is_ok();
+            if !taken {
+                match self.create(&candidate) {
+                    // Another caller was quicker.
+                    Err(_) if self.entry(&candidate).is_ok() => {}
+                    other => return other,
+                }
+            }
+            candidate = id.numbered(number);
+        }
+        bail!("no free id like {id}")
+    }
+
+    /// The container called `id`.
+    pub fn find(&self, id: &ContainerId) -> Result<Entry> {
+        self.entry(id)
+    }
+
+    /// The ids of all containers, sorted.
+    pub fn list(&self) -> Result<Vec<ContainerId>> {
+        if self.dir.is_none() {
+            return Ok(Vec::new());
+        }
+        let mut ids = Vec::new();
+        for entry in std::fs::read_dir(&self.path).with_context(|| format!("list {}", self.path.display()))? {
+            let entry = entry.with_context(|| format!("list {}", self.path.display()))?;
+            // What is no directory or has no id for a name was not put here by urun.
+            let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            if let (true, Some(Ok(id))) = (is_dir, entry.file_name().to_str().map(str::parse)) {
+                ids.push(id);
+            }
+        }
+        ids.sort();
+        Ok(ids)
+    }
+
+    fn make_root(&mut self) -> Result<()> {
+        if self.dir.is_none() {
+            DirBuilder::new().recursive(true).mode(0o700).create(&self.path).context("mkdir")?;
+            self.dir = open_root(&self.path)?;
+        }
+        Ok(())
+    }
+
+    fn root(&self, id: &ContainerId) -> Result<BorrowedFd<'_>> {
+        self.dir.as_ref().map(AsFd::as_fd).ok_or_else(|| missing(id))
+    }
+
+    fn entry(&self, id: &ContainerId) -> Result<Entry> {
+        let root = self.root(id)?;
+        let path = self.path.join(id.as_str());
+        let dir = match openat(root, id.as_str(), DIRECTORY | OFlag::O_NOFOLLOW, Mode::empty()) {
+            Err(Errno::ENOENT) => return Err(missing(id)),
+            other => other.with_context(|| format!("open {}", path.display()))?,
+        };
+        ours(&dir).with_context(|| format!("open {}", path.display()))?;
+        let root = root.try_clone_to_owned().context("duplicate the state root's descriptor")?;
+        Ok(Entry { id: id.clone(), path, root, dir, lock: None })
+    }
+}
+
+const DIRECTORY: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
+
+fn open_root(path: &Path) -> Result<Option<OwnedFd>> {
+    let dir = match nix::fcntl::open(path, DIRECTORY, Mode::empty()) {
+        Err(Errno::ENOENT) => return Ok(None),
+        other => other?,
+    };
+    ours(&dir)?;
+    Ok(Some(dir))
+}
+
+/// Refuses a directory that somebody else could have filled.
+fn ours(dir: &OwnedFd) -> Result<()> {
+    let stat = fstat(dir).context("stat")?;
+    if stat.st_uid != geteuid().as_raw() {
+        return Err(Error::new(format_args!("it belongs to uid {}, not to uid {}", stat.st_uid, geteuid()))
+            .hint("run urun as the user who created the containers"));
+    }
+    if stat.st_mode & 0o022 != 0 {
+        let mode = stat.st_mode & 0o7777;
+        return Err(
+            Error::new(format_args!("others may write to it (mode {mode:04o})")).hint("chmod 0700 it")
+        );
+    }
+    Ok(())
+}
+
+fn missing(id: &ContainerId) -> Error {
+    Error::new(format_args!("container \"{id}\" does not exist")).kind(Kind::NoContainer)
+}
+
+/// The directory of one container.
+#[derive(Debug)]
+pub struct Entry {
+    id: ContainerId,
+    path: PathBuf,
+    root: OwnedFd,
+    dir: OwnedFd,
+    lock: Option<Flock<OwnedFd>>,
+}
+
+impl Entry {
+    /// The container's id.
+    pub fn id(&self) -> &ContainerId {
+        &self.id
+    }
+
+    /// The directory on the host, for messages.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The directory itself.
+    pub fn dir(&self) -> BorrowedFd<'_> {
+        self.dir.as_fd()
+    }
+
+    /// Takes the container's lock, waiting no longer than `patience` for another holder. A container that was deleted
+    /// meanwhile is [`Kind::NoContainer`].
+    ///
+    /// The lock belongs to the open directory, so a forked child keeps it until it closes its descriptors or this
+    /// process releases it ([`Entry::unlock`] releases every copy).
+    pub fn lock(&mut self, patience: Duration) -> Result<()> {
+        if self.lock.is_some() {
+            return Ok(());
+        }
+        let deadline = Instant::now() + patience;
+        let mut pause = Duration::from_millis(1);
+        // A descriptor of its own: flock(2) holds the open file description, not the directory.
+        let mut fd =
+            openat(&self.dir, ".", DIRECTORY, Mode::empty()).context("open the directory to lock")?;
+        self.lock = loop {
+            match Flock::lock(fd, FlockArg::LockExclusiveNonblock) {
+                Ok(lock) => break Some(lock),
+                Err((back, Errno::EWOULDBLOCK | Errno::EINTR)) if Instant::now() < deadline => fd = back,
+                Err((_, Errno::EWOULDBLOCK)) => {
+                    bail!(
+                        "container \"{}\" is busy: another urun is creating, starting or deleting it",
+                        self.id
+                    )
+                }
+                Err((_, errno)) => {
+                    return Err(errno).with_context(|| format!("lock {}", self.path.display()));
+                }
+            }
+            sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(20));
+        };
+        if self.is_linked()? {
+            return Ok(());
+        }
+        self.lock = None;
+        Err(missing(&self.id))
+    }
+
+    /// Releases the lock.
+    pub fn unlock(&mut self) {
+        // Dropping it calls LOCK_UN, which also ends the lock of every inherited copy.
+        self.lock = None;
+    }
+
+    /// Whether another process holds the lock, that is, whether it creates, starts or deletes the container right now.
+    pub fn is_busy(&self) -> Result<bool> {
+        if self.lock.is_some() {
+            return Ok(false);
+        }
+        let fd = openat(&self.dir, ".", DIRECTORY, Mode::empty()).context("open the directory to lock")?;
+        match Flock::lock(fd, FlockArg::LockSharedNonblock) {
+            Ok(_) => Ok(false),
+            Err((_, Errno::EWOULDBLOCK)) => Ok(true),
+            Err((_, errno)) => Err(errno).with_context(|| format!("lock {}", self.path.display())),
+        }
+    }
+
+    /// The stored record; none when `create` did not get as far as storing one.
+    pub fn record(&self) -> Result<Option<Record>> {
+        match self.read(STATE)? {
+            Some(bytes) => Record::decode(&bytes)
+                .with_context(|| format!("container \"{}\"", self.id))
+                .map(Some)
+                .hint(format_args!("urun delete --force {} clears what is left of it", self.id)),
+            None => Ok(None),
+        }
+    }
+
+    /// Replaces the stored record as a whole.
+    pub fn save(&self, record: &Record) -> Result<()> {
+        self.write(STATE, &record.encode()?)
+    }
+
+    /// The config.json that the container was created with.
+    pub fn config(&self) -> Result<Vec<u8>> {
+        self.read(CONFIG)?.ok_or_else(|| {
+            Error::new(format_args!("container \"{}\" has no copy of its config.json", self.id))
+        })
+    }
+
+    /// Stores the config.json that the container is created with, exactly as it was read.
+    pub fn save_config(&self, bytes: &[u8]) -> Result<()> {
+        self.write(CONFIG, bytes)
+    }
+
+    /// Whether the container waits to be started.
+    pub fn awaits_start(&self) -> Result<bool> {
+        match self.stat(START_SOCKET) {
+            Ok(_) => Ok(true),
+            Err(Errno::ENOENT) => Ok(false),
+            Err(errno) => Err(errno).with_context(|| format!("stat {}/{START_SOCKET}", self.path.display())),
+        }
+    }
+
+    /// Removes the directory; the record goes last, so that an interrupted removal can be taken up again.
+    pub fn remove(self) -> Result<()> {
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(&self.path).with_context(|| format!("list {}", self.path.display()))? {
+            names.push(entry.with_context(|| format!("list {}", self.path.display()))?.file_name());
+        }
+        names.sort_by_key(|name| name == STATE);
+        for name in names {
+            match unlinkat(&self.dir, name.as_os_str(), UnlinkatFlags::NoRemoveDir) {
+                Ok(()) | Err(Errno::ENOENT) => {}
+                Err(errno) => {
+                    return Err(errno).with_context(|| format!("unlink {}", self.path.join(name).display()));
+                }
+            }
+        }
+        match unlinkat(&self.root, self.id.as_str(), UnlinkatFlags::RemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => Ok(()),
+            Err(errno) => Err(errno).with_context(|| format!("rmdir {}", self.path.display())),
+        }
+    }
+
+    /// Whether the container's name still leads to this directory.
+    fn is_linked(&self) -> Result<bool> {
+        let here = fstat(&self.dir).context("stat")?;
+        match fstatat(&self.root, self.id.as_str(), AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Ok(there) => Ok((here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)),
+            Err(Errno::ENOENT) => Ok(false),
+            Err(errno) => Err(errno).with_context(|| format!("stat {}", self.path.display())),
+        }
+    }
+
+    fn stat(&self, name: &str) -> nix::Result<FileStat> {
+        fstatat(&self.dir, name, AtFlags::AT_SYMLINK_NOFOLLOW)
+    }
+
+    fn read(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let mut file = match openat(&self.dir, name, flags, Mode::empty()) {
+            Err(Errno::ENOENT) => return Ok(None),
+            other => File::from(other.with_context(|| format!("open {}/{name}", self.path.display()))?),
+        };
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).with_context(|| format!("read {}/{name}", self.path.display()))?;
+        Ok(Some(bytes))
+    }
+
+    /// Writes a file under a temporary name and renames it into place.
+    fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        static COUNTER: AtomicU32 = AtomicU32::new(0);
+        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+        let temporary = format!("{name}.{}.{number}", std::process::id());
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let step = || format!("write {}/{name}", self.path.display());
+        let fd =
+            openat(&self.dir, temporary.as_str(), flags, Mode::S_IRUSR | Mode::S_IWUSR).with_context(step)?;
+        let written = File::from(fd).write_all(bytes).with_context(step);
+        let placed = written
+            .and_then(|()| renameat(&self.dir, temporary.as_str(), &self.dir, name).with_context(step));
+        if placed.is_err() {
+            // The first failure is the one to tell; `remove` sweeps whatever stays behind.
+            let _ = unlinkat(&self.dir, temporary.as_str(), UnlinkatFlags::NoRemoveDir);
+        }
+        placed
+    }
+}
+
+#[cfg(test)]
+#[path = "store_tests.rs"]
+pub(crate) mod tests;
