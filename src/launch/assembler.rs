@@ -4,7 +4,7 @@
 use super::{
     init::{self, Init},
     link::{FromAssembler, FromInit, FromStage, Go, Link, ToInit},
-    serve::Setting,
+    serve::{Moment, Setting},
     stage,
 };
 use crate::{
@@ -60,7 +60,7 @@ impl Assembler<'_> {
         let plan = self.setting.plan;
         self.enter_base()?;
         // In the caller's mount namespace still: a clone made here keeps its propagation peers.
-        let sources = mount::apply::open_sources(&plan.mounts)?;
+        let sources = mount::open_sources(&plan.mounts)?;
         if plan.namespaces.base == Base::Caller {
             sys::ns::unshare(libc::CLONE_NEWNS).context("make a mount namespace")?;
         }
@@ -69,20 +69,21 @@ impl Assembler<'_> {
         let init = self.make_init(init_link)?;
         self.runtime.say(&FromAssembler::Born(init.pid))?;
         self.enter(&init)?;
-        self.settle(&init)?;
-        let setting = mount::apply::Setting { user_namespace: self.user_namespace(&init)? };
-        let assembled = mount::apply::assemble(&plan.mounts, sources, &setting)?;
-        if plan.has_runtime_hooks() {
+        self.settle()?;
+        let namespace = ns::apply::user_of(self.setting.proc, init.pid)?;
+        let setting = mount::Setting { user_namespace: Some(namespace.as_fd()) };
+        let assembled = mount::assemble(&plan.mounts, sources, &setting)?;
+        if !plan.hooks.create_runtime.is_empty() {
             self.ask(&FromAssembler::Hooks)?;
         }
-        if !plan.hooks.create_container.is_empty() {
-            self.create_container_hooks(&init)?;
-        }
-        mount::apply::enter_root(&assembled, plan.mounts.root_change)?;
+        self.create_container_hooks(&init)?;
+        mount::enter_root(&assembled, plan.root)?;
         // Last of all: a limit may be so low that the assembly would not have come this far.
-        cred::apply::outside(&plan.outside, init.pid, self.setting.proc)?;
+        for note in cred::apply::apply(&plan.outside, init.pid, self.setting.proc)? {
+            self.runtime.say(&FromAssembler::Note(note))?;
+        }
         let terminal: Vec<BorrowedFd<'_>> =
-            assembled.terminal.iter().flat_map(|(master, slave)| [master.as_fd(), slave.as_fd()]).collect();
+            assembled.terminal.iter().flat_map(|it| [it.master.as_fd(), it.peer.as_fd()]).collect();
         self.runtime.say_with(&FromAssembler::Assembled, &terminal)
     }
 
@@ -183,7 +184,7 @@ impl Assembler<'_> {
     }
 
     /// What belongs to a namespace as a whole, and the identity under which files are created.
-    fn settle(&mut self, init: &Child) -> Result<()> {
+    fn settle(&mut self) -> Result<()> {
         let plan = self.setting.plan;
         if let Some(name) = &plan.hostname {
             sys::ns::set_hostname(name).context("set the host name")?;
@@ -195,25 +196,28 @@ impl Assembler<'_> {
             net::apply::loopback_up().context("bring up the loopback device")?;
         }
         ns::sysctl::apply(&plan.sysctls.outside, self.setting.proc)?;
-        let _ = init;
         if let Some((uid, gid)) = plan.creator {
             prctl::create_as(uid, gid)?;
         }
         Ok(())
     }
 
-    fn user_namespace(&self, init: &Child) -> Result<Option<std::os::fd::OwnedFd>> {
-        match self.setting.plan.mounts.needs_user_namespace() {
-            true => ns::apply::user_of(self.setting.proc, init.pid).map(Some),
-            false => Ok(None),
-        }
-    }
-
-    /// In the container's mount, network, IPC, UTS, cgroup and pid namespaces, before the pivot; the programs were
-    /// looked up where the runtime lives.
+    /// In the container's mount, network, IPC, UTS, cgroup and pid namespaces, before the pivot, with the runtime's
+    /// privileges: a hook that mounts has to own the mount namespace.
     fn create_container_hooks(&mut self, init: &Child) -> Result<()> {
         let plan = self.setting.plan;
-        hook::run::run_all(&plan.hooks.create_container, &plan.hook_state(init.pid), &plan.hook_setting())
+        let hooks = &plan.hooks.create_container;
+        if hooks.is_empty() {
+            return Ok(());
+        }
+        let pid = if plan.namespaces.makes(NamespaceKind::Pid) { 1 } else { init.pid };
+        let state = (self.setting.state)(Moment::Creating, pid);
+        let setting = hook::Setting {
+            cwd: Some(&plan.hooks.bundle),
+            redirection: plan.hooks.redirection.clone(),
+            ..hook::Setting::default()
+        };
+        hook::run_all(hooks, &state, &setting)
     }
 }
 

@@ -2,9 +2,10 @@
 //! executes. It is the only process that ever runs inside the container's user namespace on urun's account.
 
 use super::{
+    explain,
     link::{FromInit, Link, ToInit},
     lookup,
-    serve::Setting,
+    serve::{Moment, Setting},
 };
 use crate::{
     cred,
@@ -32,7 +33,7 @@ pub enum Park {
 }
 
 /// The process and what it was born with.
-#[derive(Debug)]
+#[allow(missing_debug_implementations)]
 pub(super) struct Init<'a> {
     setting: &'a Setting<'a>,
     link: Link<FromInit, ToInit>,
@@ -78,12 +79,14 @@ impl Init<'_> {
         }
         let plan = self.setting.plan;
         ns::sysctl::apply(&plan.sysctls.inside, self.setting.proc)?;
-        cred::apply::inside(&plan.inside, self.setting.proc)?;
+        for note in cred::enter::apply(&plan.inside, self.setting.proc)? {
+            self.link.say(&FromInit::Note(note))?;
+        }
         let program = plan.program.as_ref().map(Prepared::new).transpose()?;
         self.link.say(&FromInit::Ready)?;
         self.wait_for_start()?;
         let program = program.ok_or_else(|| Error::new("config.json has no process to start"))?;
-        hook::run::run_all(&plan.hooks.start_container, &plan.hook_state(own_pid()), &plan.start_hook_setting())?;
+        self.start_container_hooks()?;
         self.execute(&program)
     }
 
@@ -122,10 +125,10 @@ impl Init<'_> {
         if plan.namespaces.mounts == Mounts::Locked {
             sys::ns::unshare(libc::CLONE_NEWNS).context("make the container's own mount namespace")?;
         }
-        match plan.mounts.root_change {
-            mount::plan::RootChange::Pivot => nix::unistd::chdir("/").context("chdir /"),
+        match plan.root {
+            mount::Root::Pivot => nix::unistd::chdir("/").context("chdir /"),
             // The root file system lies over /, and only `..` steps up to what lies over a root.
-            mount::plan::RootChange::Move => {
+            mount::Root::MoveMount => {
                 nix::unistd::chdir("/..").context("chdir /..")?;
                 nix::unistd::chroot(".").context("chroot")?;
                 nix::unistd::chdir("/").context("chdir /")
@@ -147,7 +150,8 @@ impl Init<'_> {
     /// The filter comes last, so that nothing but execve(2) runs under it.
     fn execute(&mut self, program: &Prepared) -> Result<Infallible> {
         let plan = self.setting.plan;
-        signal::reset_all()?;
+        signal::reset(signal::Set::ALL)?;
+        signal::set_mask(signal::Set::EMPTY)?;
         sys::fd::close_on_exec_from(3 + plan.preserved_fds.cast_unsigned())?;
         if let Some(filter) = &plan.filter {
             if filter.listener.is_some() {
@@ -159,7 +163,18 @@ impl Init<'_> {
             std::mem::forget(listener);
         }
         let errno = sys::exec::execve(&program.path, &program.args, &program.env);
-        Err(lookup::explain_execve(errno, &program.path))
+        Err(explain::explain_execve(errno, &program.path.to_string_lossy()))
+    }
+
+    /// In the container, under its identity, right before its program (runtime-spec config.md).
+    fn start_container_hooks(&self) -> Result<()> {
+        let hooks = &self.setting.plan.hooks;
+        if hooks.start_container.is_empty() {
+            return Ok(());
+        }
+        let state = (self.setting.state)(Moment::Created, own_pid());
+        let setting = hook::Setting { redirection: hooks.redirection.clone(), ..hook::Setting::default() };
+        hook::run_all(&hooks.start_container, &state, &setting)
     }
 }
 
@@ -175,12 +190,20 @@ impl Prepared {
     fn new(program: &Program) -> Result<Self> {
         let mut env = program.env.clone();
         if !env.iter().any(|entry| entry.starts_with("HOME=")) {
-            env.push(format!("HOME={}", cred::home::of(program.uid)?));
+            env.push(format!("HOME={}", home(program.uid)?));
         }
-        let path = lookup::find(&program.args, &env)?;
+        let name = program.args.first().map_or("", String::as_str);
+        let path = sys::cstring(lookup::find(name, &env)?)?;
         let strings = |list: &[String]| list.iter().map(sys::cstring).collect::<Result<Vec<_>>>();
         Ok(Self { path, args: strings(&program.args)?, env: strings(&env)? })
     }
+}
+
+/// From the container's own /etc/passwd.
+fn home(uid: u32) -> Result<String> {
+    let flags = nix::fcntl::OFlag::O_PATH | nix::fcntl::OFlag::O_DIRECTORY | nix::fcntl::OFlag::O_CLOEXEC;
+    let root = nix::fcntl::open("/", flags, nix::sys::stat::Mode::empty()).context("open the container's root")?;
+    Ok(cred::home::of(root.as_fd(), uid))
 }
 
 /// This process as its own pid namespace counts.

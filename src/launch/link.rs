@@ -31,6 +31,8 @@ pub enum FromAssembler {
     Hooks,
     /// The root file system is in place. With a terminal: master and slave come along.
     Assembled,
+    /// For the log.
+    Note(Error),
     /// It could not go on.
     Failed(Error),
 }
@@ -73,6 +75,8 @@ pub enum FromInit {
     Ready,
     /// The seccomp filter is about to be loaded; its listener will be this descriptor of init.
     Listener(RawFd),
+    /// For the log.
+    Note(Error),
     /// It could not go on.
     Failed(Error),
 }
@@ -89,6 +93,7 @@ impl Word for FromAssembler {
             Self::Place => (b'p', Vec::new()),
             Self::Hooks => (b'h', Vec::new()),
             Self::Assembled => (b'a', Vec::new()),
+            Self::Note(note) => (b'!', note.encode()),
             Self::Failed(error) => (b'f', error.encode()),
         }
     }
@@ -100,6 +105,7 @@ impl Word for FromAssembler {
             b'p' => Some(Self::Place),
             b'h' => Some(Self::Hooks),
             b'a' => Some(Self::Assembled),
+            b'!' => Some(Self::Note(Error::decode(payload))),
             b'f' => Some(Self::Failed(Error::decode(payload))),
             _ => None,
         }
@@ -161,6 +167,7 @@ impl Word for FromInit {
         match self {
             Self::Ready => (b'r', Vec::new()),
             Self::Listener(fd) => (b'l', fd.to_le_bytes().to_vec()),
+            Self::Note(note) => (b'!', note.encode()),
             Self::Failed(error) => (b'f', error.encode()),
         }
     }
@@ -169,6 +176,7 @@ impl Word for FromInit {
         match tag {
             b'r' => Some(Self::Ready),
             b'l' => number(payload).map(Self::Listener),
+            b'!' => Some(Self::Note(Error::decode(payload))),
             b'f' => Some(Self::Failed(Error::decode(payload))),
             _ => None,
         }

@@ -21,4 +21,4 @@ mod stage;
 pub mod start;
 
 pub use init::Park;
-pub use serve::{Host, Launched, Setting, launch};
+pub use serve::{Host, Launched, Moment, Setting, launch};

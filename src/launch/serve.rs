@@ -17,8 +17,17 @@ use crate::{
 };
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+/// Which moment of a container's life a state document describes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// `create` is at work.
+    Creating,
+    /// The container waits for its start.
+    Created,
+}
+
 /// What a launch works with: opened before anything is entered.
-#[derive(Debug)]
+#[allow(missing_debug_implementations)] // a closure has none
 pub struct Setting<'a> {
     /// What is to be done.
     pub plan: &'a Plan,
@@ -32,6 +41,8 @@ pub struct Setting<'a> {
     pub cgroup: Option<BorrowedFd<'a>>,
     /// Where init waits for its start.
     pub park: Park,
+    /// The state document for hooks: the moment and init's pid as the hook's pid namespace counts.
+    pub state: &'a dyn Fn(Moment, i32) -> Vec<u8>,
 }
 
 /// What the runtime does while a container is born.
@@ -42,6 +53,8 @@ pub trait Host {
     fn hooks(&mut self, init: &Child) -> Result<()>;
     /// The terminal's master.
     fn terminal(&mut self, master: OwnedFd) -> Result<()>;
+    /// Something that was asked for did not work and does not have to.
+    fn note(&mut self, note: &Error);
 }
 
 /// A container whose init is ready to execute.
@@ -112,7 +125,7 @@ impl Server<'_> {
                     self.to_init.say(&ToInit::Placed)?;
                     self.ready()?;
                 }
-                FromAssembler::Hooks => self.host.hooks(self.init()?.0)?,
+                FromAssembler::Hooks => self.run_hooks()?,
                 FromAssembler::Assembled => {
                     let mut fds = heard.fds.into_iter();
                     if let (Some(master), Some(slave)) = (fds.next(), fds.next()) {
@@ -120,6 +133,10 @@ impl Server<'_> {
                         self.slave = Some(slave);
                     }
                     return self.reap_assembler();
+                }
+                FromAssembler::Note(note) => {
+                    self.host.note(&note);
+                    continue;
                 }
                 FromAssembler::Failed(error) => return Err(error),
             }
@@ -144,19 +161,24 @@ impl Server<'_> {
 
     /// Waits until init has done what it was told.
     fn ready(&mut self) -> Result<()> {
-        match self.to_init.hear()? {
-            Some(heard) => match heard.word {
-                FromInit::Ready => Ok(()),
-                FromInit::Failed(error) => Err(error),
-                FromInit::Listener(_) => Err(Error::new("init loads its filter before it is told to start")),
-            },
-            None => Err(died("the container's init", self.born.init.take())),
+        loop {
+            let Some(heard) = self.to_init.hear()? else {
+                return Err(died("the container's init", self.born.init.take()));
+            };
+            match heard.word {
+                FromInit::Ready => return Ok(()),
+                FromInit::Note(note) => self.host.note(&note),
+                FromInit::Failed(error) => return Err(error),
+                FromInit::Listener(_) => {
+                    return Err(Error::new("init loads its filter before it is told to start"));
+                }
+            }
         }
     }
 
-    fn init(&self) -> Result<(&Child, ())> {
+    fn run_hooks(&mut self) -> Result<()> {
         let init = self.born.init.as_ref().ok_or_else(|| Error::new("there is no init yet"))?;
-        Ok((init, ()))
+        self.host.hooks(init)
     }
 
     fn reap_assembler(&mut self) -> Result<()> {

@@ -3,7 +3,7 @@
 use super::link::{FromInit, Link, ToInit};
 use crate::{
     error::{Context, Error, Result},
-    seccomp::{self, Listener},
+    seccomp::{self, plan::Listener},
     sys::clone::Child,
 };
 use std::{

@@ -16,6 +16,7 @@ pub mod pidfd;
 pub mod prctl;
 pub mod proc;
 pub mod sched;
+pub mod seal;
 pub mod seccomp;
 pub mod signal;
 pub mod socket;

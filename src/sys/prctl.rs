@@ -99,3 +99,18 @@ pub fn working_directory() -> Result<Vec<u8>> {
     path.truncate(usize::try_from(length).unwrap_or_default().saturating_sub(1));
     Ok(path)
 }
+
+/// From here on files are created as `uid` and `gid` (credentials(7), file system ids) while every capability stays:
+/// SECBIT_NO_SETUID_FIXUP keeps the kernel from dropping those that concern files. Never undone: the process is short.
+pub fn create_as(uid: u32, gid: u32) -> Result<()> {
+    let bits = libc::SECBIT_NO_SETUID_FIXUP | libc::SECBIT_KEEP_CAPS;
+    prctl(libc::PR_SET_SECUREBITS, bits.cast_unsigned().into(), || format!("prctl(PR_SET_SECUREBITS, {bits:#x})"))?;
+    // SAFETY: setfsgid(2) takes no pointers; it reports failure only by not changing anything, hence the second call.
+    let (_, got_gid) = unsafe { (libc::setfsgid(gid), libc::setfsgid(u32::MAX)) };
+    // SAFETY: as above, for setfsuid(2).
+    let (_, got_uid) = unsafe { (libc::setfsuid(uid), libc::setfsuid(u32::MAX)) };
+    if (got_uid.cast_unsigned(), got_gid.cast_unsigned()) != (uid, gid) {
+        crate::bail!("create files as {uid}:{gid}: the file system ids are {got_uid}:{got_gid}");
+    }
+    Ok(())
+}

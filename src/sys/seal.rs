@@ -1,0 +1,76 @@
+//! The program runs from a sealed copy of itself where a container could otherwise overwrite it (CVE-2019-5736): a
+//! process that init becomes can reach the file of init's image through /proc/PID/exe.
+
+use super::{check, check_fd, exec, openat, proc::Proc};
+use crate::error::{Context, Error, Result};
+use nix::sys::stat::FileStat;
+use std::{
+    ffi::CString,
+    fs::File,
+    os::{
+        fd::{AsFd, AsRawFd, OwnedFd},
+        unix::ffi::{OsStrExt, OsStringExt},
+    },
+};
+
+const NAME: &std::ffi::CStr = c"urun";
+const SEALS: i32 = libc::F_SEAL_SEAL | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_WRITE;
+
+/// The file of the running program.
+#[derive(Debug)]
+pub struct Image(OwnedFd);
+
+impl Image {
+    /// Opens it through the verified procfs.
+    pub fn open(proc: &Proc) -> Result<Self> {
+        let own = proc.open_file(&proc.own()?, libc::O_PATH | libc::O_DIRECTORY)?;
+        openat::openat2(own.as_fd(), b"exe", libc::O_RDONLY, 0, openat::resolve::MAGIC_STEP)
+            .map(Self)
+            .context("open the program's own file")
+    }
+
+    /// Owner and mode.
+    pub fn stat(&self) -> Result<FileStat> {
+        nix::sys::stat::fstat(&self.0).context("stat the program's own file")
+    }
+
+    /// Whether it is sealed already: a copy made by [`Image::run_sealed_copy`].
+    pub fn is_sealed(&self) -> bool {
+        // SAFETY: F_GET_SEALS takes no further argument; on a file that has no seals it fails with EINVAL.
+        let seals = unsafe { libc::fcntl(self.0.as_raw_fd(), libc::F_GET_SEALS) };
+        seals != -1 && seals & SEALS == SEALS
+    }
+
+    /// Starts the program anew, with the same arguments and environment, from a sealed copy in memory. Returns only on
+    /// failure.
+    pub fn run_sealed_copy(self) -> Result<std::convert::Infallible> {
+        let copy = memory_file()?;
+        let (mut from, mut to) = (File::from(self.0), File::from(copy));
+        std::io::copy(&mut from, &mut to).context("copy the program into memory")?;
+        // SAFETY: F_ADD_SEALS takes an integer.
+        let ret = unsafe { libc::fcntl(to.as_raw_fd(), libc::F_ADD_SEALS, SEALS) };
+        check(ret.into(), || format!("fcntl({}, F_ADD_SEALS, {SEALS:#x})", to.as_raw_fd()))?;
+        let args = strings(std::env::args_os().map(OsStringExt::into_vec))?;
+        let env = strings(std::env::vars_os().map(|(name, value)| {
+            [name.as_bytes(), b"=", value.as_bytes()].concat()
+        }))?;
+        let errno = exec::fexecve(to.as_fd(), &args, &env);
+        Err(Error::syscall("execveat(the sealed copy of the program)", errno))
+    }
+}
+
+fn memory_file() -> Result<OwnedFd> {
+    let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
+    // SAFETY: the name is NUL-terminated.
+    let mut ret = unsafe { libc::memfd_create(NAME.as_ptr(), flags | libc::MFD_EXEC) };
+    if ret == -1 && nix::errno::Errno::last() == nix::errno::Errno::EINVAL {
+        // Before Linux 6.3 every memory file was executable and the flag unknown.
+        // SAFETY: as above.
+        ret = unsafe { libc::memfd_create(NAME.as_ptr(), flags) };
+    }
+    check_fd(ret.into(), || format!("memfd_create({NAME:?})"))
+}
+
+fn strings(list: impl Iterator<Item = Vec<u8>>) -> Result<Vec<CString>> {
+    list.map(super::cstring).collect()
+}
