@@ -1,0 +1,43 @@
+//! Asks the host what a plan needs to know, and nothing else.
+
+use crate::{
+    error::{Context, Result},
+    host::{caller::Caller, cgroups},
+    lsm,
+    ns::{self, plan::Maps, subid},
+    plan::create::Facts,
+    spec::{Config, NamespaceKind},
+    sys::proc::Proc,
+};
+use std::os::fd::{AsFd, OwnedFd};
+
+/// The facts for the plan of `config`, and the user namespace to join, opened.
+pub fn probe(config: &Config, caller: Caller, proc: &Proc) -> Result<(Facts, Option<OwnedFd>)> {
+    let user = config.linux.namespace(NamespaceKind::User);
+    let namespace = user
+        .and_then(|entry| entry.path.as_deref())
+        .map(ns::apply::open_one)
+        .transpose()
+        .context("linux.namespaces")?;
+    let privileged = caller.is_privileged();
+    let joined = match &namespace {
+        Some(namespace) if privileged => Some(ns::apply::read_maps(proc, namespace.as_fd())?),
+        _ => None,
+    };
+    let cgroups = cgroups::probe(proc)?;
+    let namespaces = ns::plan::Facts {
+        euid: caller.euid,
+        egid: caller.egid,
+        privileged,
+        subordinate: if privileged { None } else { subordinate(&caller)? },
+        joined,
+        legacy_cgroups: !cgroups.legacy.is_empty(),
+    };
+    let lsm = lsm::probe(proc)?;
+    Ok((Facts { caller, namespaces, cgroups, lsm }, namespace))
+}
+
+/// The caller as root, followed by its subordinate ids; none where it has none.
+fn subordinate(caller: &Caller) -> Result<Option<Maps>> {
+    subid::maps_of(caller.euid, caller.egid)
+}

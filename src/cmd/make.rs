@@ -1,0 +1,331 @@
+//! What `create` and `run` have in common: from a request to a container that waits for its start.
+
+use super::facts;
+use crate::{
+    bail,
+    cgroup::{self, Cgroup},
+    cli::{CreateRequest, Name},
+    cred::plan::Keyring,
+    error::{Context, Error, Result},
+    hook,
+    host::caller::Caller,
+    launch::{self, Host, Launched, Moment, Park},
+    log::Log,
+    mount,
+    ns::{
+        self,
+        plan::{Base, User},
+    },
+    plan::{self, Plan, proc_mount},
+    spec::{self, Config, NamespaceKind},
+    state::{Entry, Init, PidNamespace, Record, Stage, Status, Store, document},
+    sys::{clone::Child, fd, proc::Proc, seal, signal, socket},
+    tty,
+};
+use std::{
+    io::Read,
+    os::fd::{AsFd, OwnedFd},
+};
+
+/// A container that waits for its start. Dropping it leaves it as it is.
+#[allow(missing_debug_implementations)]
+pub struct Made {
+    /// Its directory.
+    pub entry: Entry,
+    /// What is stored about it.
+    pub record: Record,
+    /// What it was made from.
+    pub plan: Plan,
+    /// `hooks.poststop`
+    pub poststop: Vec<hook::Program>,
+    /// Its init and the line to it.
+    pub launched: Launched,
+    /// The terminal's master, where nobody else has it.
+    pub master: Option<OwnedFd>,
+    /// Its control groups.
+    pub cgroup: Option<Cgroup>,
+}
+
+/// Where the new init waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waits {
+    /// On the line: the caller starts it.
+    ForCaller,
+    /// On a socket: a later `start` does.
+    ForStart,
+}
+
+/// More than any engine writes; a larger file is not a config.json.
+const LARGEST_CONFIG: u64 = 64 << 20;
+
+/// Makes the container. Whatever fails, nothing is left behind.
+pub fn make(request: &CreateRequest, waits: Waits, log: &Log) -> Result<Made> {
+    signal::ignore(libc::SIGPIPE)?;
+    let preserved = preserved(request)?;
+    fd::close_on_exec_from(3 + preserved.total.cast_unsigned())?;
+    let proc = Proc::open()?;
+    let bytes = read_config(request)?;
+    let mut config = spec::load(&bytes).with_context(|| request.config.display().to_string())?;
+    proc_mount::choose(&mut config, request.proc_mount)?;
+    check_terminal(&config, request)?;
+    let (facts, user) = facts::probe(&config, Caller::probe(&proc)?, &proc)?;
+    let mut plan = plan::create::plan(&config, &planned(request, &preserved), &facts)?;
+    seal_if_exposed(&plan, &proc)?;
+    for warning in &plan.warnings {
+        log.warning(warning);
+    }
+    hook::open_all(&mut plan.hooks.create_container)?;
+    let joins = ns::apply::open(&plan.namespaces.joins)?;
+    let poststop = hook::plan(&config.hooks.poststop)?;
+
+    let mut store = Store::open(&request.state_root)?;
+    let entry = match &request.name {
+        Name::Exact(id) => store.create(id)?,
+        Name::Like(id) => store.create_free(id)?,
+    };
+    let record = record(request, &config, &plan, &entry, &facts.caller);
+    let mut attempt = Attempt { request, log, plan, record, entry, cgroup: None, master: None, poststop };
+    match attempt.launch(&proc, &bytes, waits, joins, user) {
+        Ok(launched) => Ok(attempt.finish(launched)),
+        Err(error) => Err(attempt.undo(error)),
+    }
+}
+
+struct Preserved {
+    total: i32,
+    listen: i32,
+}
+
+/// systemd's socket activation counts when it is meant for this process, sd_listen_fds(3); conmon says so, Podman names nobody.
+fn preserved(request: &CreateRequest) -> Result<Preserved> {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u32>().ok());
+    let meant = number("LISTEN_PID").is_none_or(|pid| pid == std::process::id());
+    let listen = if meant { number("LISTEN_FDS").unwrap_or(0) } else { 0 };
+    let limit = |count: u32| i32::try_from(count).ok().filter(|&count| count < 1 << 20);
+    match (limit(listen), listen.checked_add(request.preserve_fds).and_then(limit)) {
+        (Some(listen), Some(total)) => Ok(Preserved { total, listen }),
+        _ => bail!("preserve {} and {listen} file descriptors: too many", request.preserve_fds),
+    }
+}
+
+fn read_config(request: &CreateRequest) -> Result<Vec<u8>> {
+    let path = request.config.display();
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(&request.config).with_context(|| format!("open {path}")).hint(
+        "a bundle is a directory with a config.json; `urun spec` writes one, and -b names another directory",
+    )?;
+    file.take(LARGEST_CONFIG + 1).read_to_end(&mut bytes).with_context(|| format!("read {path}"))?;
+    if bytes.len() as u64 > LARGEST_CONFIG {
+        bail!("read {path}: larger than {} MiB", LARGEST_CONFIG >> 20);
+    }
+    Ok(bytes)
+}
+
+/// runc's rules: nobody could ever see a terminal that has neither a socket nor a foreground.
+fn check_terminal(config: &Config, request: &CreateRequest) -> Result<()> {
+    let terminal = config.process.as_ref().is_some_and(|process| process.terminal);
+    match (terminal, request.detach, &request.console_socket) {
+        (true, true, None) => Err(Error::new(
+            "process.terminal: a detached container with a terminal needs --console-socket",
+        )
+        .hint("set process.terminal to false, or run in the foreground")),
+        (false, _, Some(_)) => Err(Error::new("--console-socket: process.terminal is false in config.json")),
+        (true, false, Some(_)) => Err(Error::new("--console-socket: the container is not detached")),
+        _ => Ok(()),
+    }
+}
+
+fn planned(request: &CreateRequest, preserved: &Preserved) -> plan::create::Request {
+    plan::create::Request {
+        id: match &request.name {
+            Name::Exact(id) | Name::Like(id) => id.as_str().to_owned(),
+        },
+        bundle: request.bundle.clone(),
+        root: if request.no_pivot { mount::Root::MoveMount } else { mount::Root::Pivot },
+        keyring: if request.no_new_keyring { Keyring::Callers } else { Keyring::New },
+        preserved_fds: preserved.total,
+        listen_fds: preserved.listen,
+        driver: match request.driver {
+            crate::state::Driver::Disabled => cgroup::plan::Driver::Disabled,
+            _ => cgroup::plan::Driver::Cgroupfs,
+        },
+    }
+}
+
+/// CVE-2019-5736: a container that has an id which may write the program's file must not get to see that file.
+fn seal_if_exposed(plan: &Plan, proc: &Proc) -> Result<()> {
+    let image = seal::Image::open(proc)?;
+    let stat = image.stat()?;
+    let maps = match (&plan.namespaces.user, &plan.namespaces.base) {
+        (User::Base, Base::Caller) => None,
+        (_, Base::New { maps, .. }) | (User::New(maps), _) => Some(maps),
+        // Whoever may join a user namespace is above it, and so is the owner of the file in all but strange setups.
+        (User::Joined(_), _) | (_, Base::Joined(_)) => None,
+    };
+    let exposed = maps.is_none_or(|maps| maps.holds_uid(stat.st_uid) || stat.st_mode & 0o022 != 0);
+    if exposed && !image.is_sealed() {
+        image.run_sealed_copy()?;
+    }
+    Ok(())
+}
+
+fn record(request: &CreateRequest, config: &Config, plan: &Plan, entry: &Entry, caller: &Caller) -> Record {
+    let mut record = Record::new(entry.id().clone(), &request.bundle, &request.bundle.join(&config.root.path));
+    record.oci_version.clone_from(&config.oci_version);
+    record.annotations.clone_from(&config.annotations);
+    record.owner = caller.euid;
+    record.driver = request.driver;
+    record.pid_namespace = match plan.namespaces.makes(NamespaceKind::Pid) {
+        true => PidNamespace::Own,
+        false => PidNamespace::Shared,
+    };
+    record
+}
+
+/// A container in the making.
+struct Attempt<'a> {
+    request: &'a CreateRequest,
+    log: &'a Log,
+    plan: Plan,
+    record: Record,
+    entry: Entry,
+    cgroup: Option<Cgroup>,
+    master: Option<OwnedFd>,
+    poststop: Vec<hook::Program>,
+}
+
+impl Attempt<'_> {
+    fn launch(
+        &mut self,
+        proc: &Proc,
+        config: &[u8],
+        waits: Waits,
+        joins: Vec<(i32, OwnedFd)>,
+        user: Option<OwnedFd>,
+    ) -> Result<Launched> {
+        // On disk before the first thing that would outlive a crash.
+        self.record.cgroup = self.plan.cgroup.record().to_json();
+        self.entry.save_config(config)?;
+        self.entry.save(&self.record)?;
+        self.cgroup = cgroup::create(&self.plan.cgroup)?;
+        let park = match waits {
+            Waits::ForCaller => Park::Line,
+            Waits::ForStart => Park::Socket(socket::bind(&self.entry.start_socket())?),
+        };
+        let state_record = self.record.clone();
+        let state = move |moment, pid| {
+            let status = if moment == Moment::Creating { Status::Creating } else { Status::Created };
+            document(&state_record, status, pid)
+        };
+        let mut serving = Serving {
+            plan: &self.plan,
+            request: self.request,
+            log: self.log,
+            entry: &self.entry,
+            record: &mut self.record,
+            cgroup: self.cgroup.as_ref(),
+            master: &mut self.master,
+            state: &state,
+        };
+        let setting = launch::Setting {
+            plan: &self.plan,
+            proc,
+            joins,
+            user,
+            cgroup: self.cgroup.as_ref().and_then(Cgroup::directory_fd),
+            park,
+            state: &state,
+        };
+        let launched = launch::launch(&setting, &mut serving)?;
+        self.settle(&launched).inspect_err(|_| launched.kill())?;
+        Ok(launched)
+    }
+
+    /// What has to be in place before anybody is told that the container exists.
+    fn settle(&mut self, launched: &Launched) -> Result<()> {
+        if let Some(cgroup) = &self.cgroup {
+            cgroup.write_late()?;
+        }
+        self.record.stage = Stage::Created;
+        self.entry.save(&self.record)?;
+        if let Some(path) = &self.request.pidfd_socket {
+            socket::send_descriptor(path, b"pidfd", launched.init.as_fd())
+                .with_context(|| format!("send a pidfd to {}", path.display()))?;
+        }
+        match &self.request.pid_file {
+            Some(path) => super::pid_file::write(path, launched.init.pid),
+            None => Ok(()),
+        }
+    }
+
+    fn finish(self, launched: Launched) -> Made {
+        let Self { plan, record, mut entry, cgroup, master, poststop, .. } = self;
+        entry.unlock();
+        Made { entry, record, plan, poststop, launched, master, cgroup }
+    }
+
+    /// Removes every trace. The processes are gone already; what cannot be removed is reported behind the cause.
+    fn undo(self, mut error: Error) -> Error {
+        let Self { record, entry, cgroup, poststop, plan, .. } = self;
+        let state = document(&record, Status::Stopped, 0);
+        let setting = hook::Setting {
+            cwd: Some(&plan.hooks.bundle),
+            redirection: plan.hooks.redirection.clone(),
+            ..hook::Setting::default()
+        };
+        let mut failures = match record.init {
+            Some(_) => hook::run_tolerant(&poststop, &state, &setting),
+            None => Vec::new(),
+        };
+        failures.extend(cgroup.and_then(|cgroup| cgroup.destroy().err()));
+        failures.extend(entry.remove().err());
+        for failure in failures {
+            error = error.also(&failure);
+        }
+        error
+    }
+}
+
+/// The runtime's side of the launch.
+struct Serving<'a> {
+    plan: &'a Plan,
+    request: &'a CreateRequest,
+    log: &'a Log,
+    entry: &'a Entry,
+    record: &'a mut Record,
+    cgroup: Option<&'a Cgroup>,
+    master: &'a mut Option<OwnedFd>,
+    state: &'a dyn Fn(Moment, i32) -> Vec<u8>,
+}
+
+impl Host for Serving<'_> {
+    fn born(&mut self, init: &Child) -> Result<()> {
+        self.record.init = Some(Init::identify(init.pid)?);
+        self.entry.save(self.record)?;
+        self.cgroup.map_or(Ok(()), |cgroup| cgroup.attach(init.pid))
+    }
+
+    fn hooks(&mut self, init: &Child) -> Result<()> {
+        let hooks = &self.plan.hooks;
+        let setting = hook::Setting {
+            cwd: Some(&hooks.bundle),
+            redirection: hooks.redirection.clone(),
+            ..hook::Setting::default()
+        };
+        hook::run_all(&hooks.create_runtime, &(self.state)(Moment::Creating, init.pid), &setting)
+    }
+
+    fn terminal(&mut self, master: OwnedFd) -> Result<()> {
+        match &self.request.console_socket {
+            Some(socket) => tty::console::hand_over(socket, master.as_fd()),
+            None => {
+                *self.master = Some(master);
+                Ok(())
+            }
+        }
+    }
+
+    fn note(&mut self, note: &Error) {
+        self.log.warning(note);
+    }
+}
