@@ -99,3 +99,17 @@ pub fn working_directory() -> Result<Vec<u8>> {
     path.truncate(usize::try_from(length).unwrap_or_default().saturating_sub(1));
     Ok(path)
 }
+
+/// Changes the effective uid alone; capabilities leave the effective set with uid 0 and come back with it.
+pub fn set_effective_uid(uid: u32) -> Result<()> {
+    // SAFETY: setresuid takes plain integers; u32::MAX leaves an id as it is.
+    let ret = unsafe { libc::setresuid(u32::MAX, uid, u32::MAX) };
+    check(c_long::from(ret), || format!("setresuid(-1, {uid}, -1)")).map(drop)
+}
+
+/// setdomainname(2).
+pub fn set_domain_name(name: &str) -> Result<()> {
+    // SAFETY: the name is as long as said and outlives the call.
+    let ret = unsafe { libc::setdomainname(name.as_ptr().cast(), name.len()) };
+    check(c_long::from(ret), || format!("setdomainname({name:?})")).map(drop)
+}
