@@ -3,3 +3,4 @@
 pub mod apply;
 pub mod idmap;
 pub mod plan;
+pub mod sysctl;

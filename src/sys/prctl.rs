@@ -104,7 +104,7 @@ pub fn working_directory() -> Result<Vec<u8>> {
 /// SECBIT_NO_SETUID_FIXUP keeps the kernel from dropping those that concern files. Never undone: the process is short.
 pub fn create_as(uid: u32, gid: u32) -> Result<()> {
     let bits = libc::SECBIT_NO_SETUID_FIXUP | libc::SECBIT_KEEP_CAPS;
-    prctl(libc::PR_SET_SECUREBITS, bits.cast_unsigned().into(), || format!("prctl(PR_SET_SECUREBITS, {bits:#x})"))?;
+    prctl(libc::PR_SET_SECUREBITS, [bits.cast_unsigned().into(), 0], "PR_SET_SECUREBITS")?;
     // SAFETY: setfsgid(2) takes no pointers; it reports failure only by not changing anything, hence the second call.
     let (_, got_gid) = unsafe { (libc::setfsgid(gid), libc::setfsgid(u32::MAX)) };
     // SAFETY: as above, for setfsuid(2).
@@ -113,4 +113,23 @@ pub fn create_as(uid: u32, gid: u32) -> Result<()> {
         crate::bail!("create files as {uid}:{gid}: the file system ids are {got_uid}:{got_gid}");
     }
     Ok(())
+}
+
+/// Changes the effective uid alone; capabilities leave the effective set with uid 0 and come back with it.
+pub fn set_effective_uid(uid: u32) -> Result<()> {
+    // SAFETY: setresuid takes plain integers; u32::MAX leaves an id as it is.
+    let ret = unsafe { libc::setresuid(u32::MAX, uid, u32::MAX) };
+    check(c_long::from(ret), || format!("setresuid(-1, {uid}, -1)")).map(drop)
+}
+
+/// setdomainname(2).
+pub fn set_domain_name(name: &str) -> Result<()> {
+    // SAFETY: the name is as long as said and outlives the call.
+    let ret = unsafe { libc::setdomainname(name.as_ptr().cast(), name.len()) };
+    check(c_long::from(ret), || format!("setdomainname({name:?})")).map(drop)
+}
+
+/// `PR_SET_CHILD_SUBREAPER`: orphans below this process become its children.
+pub fn become_subreaper() -> Result<()> {
+    prctl(libc::PR_SET_CHILD_SUBREAPER, [1, 0], "PR_SET_CHILD_SUBREAPER").map(drop)
 }
