@@ -36,8 +36,6 @@ pub struct Made {
     pub record: Record,
     /// What it was made from.
     pub plan: Plan,
-    /// `hooks.poststop`
-    pub poststop: Vec<hook::Program>,
     /// Its init and the line to it.
     pub launched: Launched,
     /// The terminal's master, where nobody else has it.
@@ -76,7 +74,6 @@ pub fn make(request: &CreateRequest, waits: Waits, log: &Log) -> Result<Made> {
     }
     hook::open_all(&mut plan.hooks.create_container)?;
     let joins = ns::apply::open(&plan.namespaces.joins)?;
-    let poststop = hook::plan(&config.hooks.poststop)?;
 
     let mut store = Store::open(&request.state_root)?;
     let entry = match &request.name {
@@ -84,7 +81,7 @@ pub fn make(request: &CreateRequest, waits: Waits, log: &Log) -> Result<Made> {
         Name::Like(id) => store.create_free(id)?,
     };
     let record = record(request, &config, &plan, &entry, &facts.caller);
-    let mut attempt = Attempt { request, log, plan, record, entry, cgroup: None, master: None, poststop };
+    let mut attempt = Attempt { request, log, plan, record, entry, cgroup: None, master: None };
     match attempt.launch(&proc, &bytes, waits, joins, user) {
         Ok(launched) => Ok(attempt.finish(launched)),
         Err(error) => Err(attempt.undo(error)),
@@ -191,7 +188,6 @@ struct Attempt<'a> {
     entry: Entry,
     cgroup: Option<Cgroup>,
     master: Option<OwnedFd>,
-    poststop: Vec<hook::Program>,
 }
 
 impl Attempt<'_> {
@@ -259,14 +255,14 @@ impl Attempt<'_> {
     }
 
     fn finish(self, launched: Launched) -> Made {
-        let Self { plan, record, mut entry, cgroup, master, poststop, .. } = self;
+        let Self { plan, record, mut entry, cgroup, master, .. } = self;
         entry.unlock();
-        Made { entry, record, plan, poststop, launched, master, cgroup }
+        Made { entry, record, plan, launched, master, cgroup }
     }
 
     /// Removes every trace. The processes are gone already; what cannot be removed is reported behind the cause.
     fn undo(self, mut error: Error) -> Error {
-        let Self { record, entry, cgroup, poststop, plan, .. } = self;
+        let Self { record, entry, cgroup, plan, .. } = self;
         let state = document(&record, Status::Stopped, 0);
         let setting = hook::Setting {
             cwd: Some(&plan.hooks.bundle),
@@ -274,7 +270,7 @@ impl Attempt<'_> {
             ..hook::Setting::default()
         };
         let mut failures = match record.init {
-            Some(_) => hook::run_tolerant(&poststop, &state, &setting),
+            Some(_) => hook::run_tolerant(&plan.hooks.poststop, &state, &setting),
             None => Vec::new(),
         };
         failures.extend(cgroup.and_then(|cgroup| cgroup.destroy().err()));

@@ -3,18 +3,18 @@
 use super::{Hooks, Plan, Program};
 use crate::{
     cgroup, cred,
-    error::{Context, Result},
+    error::Result,
     hook,
     host::{caller::Caller, cgroups::Cgroups},
     lsm, mount,
     ns::{
         self,
         idmap::Outside,
-        plan::{Base, Namespaces, User, Writer},
+        plan::{Base, Namespaces, Writer},
         sysctl,
     },
-    rdt, seccomp,
-    spec::{Config, NamespaceKind},
+    seccomp,
+    spec::{Config, NamespaceKind, Process},
 };
 use std::path::PathBuf;
 
@@ -28,7 +28,7 @@ pub struct Request {
     /// How the root is entered.
     pub root: mount::apply::Root,
     /// What becomes of the session keyring.
-    pub keyring: cred::plan::Keyring,
+    pub keyring: cred::Keyring,
     /// Descriptors from 3 up that the process keeps.
     pub preserved_fds: i32,
     /// How many of these are passed by `LISTEN_FDS`.
@@ -58,28 +58,40 @@ pub fn plan(config: &Config, request: &Request, facts: &Facts) -> Result<Plan> {
     let namespaces = ns::plan::plan(config, &facts.namespaces)?;
     let outside = namespaces.outside(facts.namespaces.joined.as_ref());
     let inner = Inner { config, request, facts, namespaces: &namespaces, outside: &outside };
-    let cgroup = inner.cgroup().context("plan the cgroup")?;
+    let cgroup = inner.cgroup()?;
     let mounts = inner.mounts(&cgroup)?;
-    let filter = config.linux.seccomp.as_ref().map(seccomp::plan::plan).transpose().context("linux.seccomp")?;
-    let (outside_ops, inside_ops, warnings) = inner.credentials(filter.is_some())?;
-    Ok(Plan {
+    let filter = config.linux.seccomp.as_ref().map(seccomp::plan::plan).transpose()?;
+    let sysctls = inner.sysctls()?;
+    let mut warnings = config.warnings.clone();
+    warnings.extend(sysctls.notes.iter().cloned());
+    let mut plan = Plan {
         cgroup,
         mounts,
         root: request.root,
         hostname: config.hostname.clone(),
         domainname: config.domainname.clone(),
-        sysctls: sysctl::plan(&config.linux.sysctl, &namespaces)?,
+        sysctls,
         creator: inner.creator(),
-        outside: outside_ops,
-        inside: inside_ops,
-        program: inner.program(),
+        outside: Vec::new(),
+        inside: Vec::new(),
+        program: None,
         filter,
         hooks: hooks(config, request)?,
-        rdt: config.linux.intel_rdt.as_ref().map(|rdt| rdt::plan(rdt, &request.id)).transpose()?,
         preserved_fds: request.preserved_fds,
-        warnings: config.warnings.iter().cloned().chain(warnings).collect(),
-        namespaces,
-    })
+        warnings,
+        namespaces: namespaces.clone(),
+    };
+    if let Some(process) = &config.process {
+        let input = inner.credentials(plan.filter.is_some());
+        plan.outside = cred::outside(process, &input)?;
+        plan.inside = cred::inside(process, &config.linux, &input)?;
+        plan.program = Some(inner.program(process));
+        let withheld = cred::plan::withheld(process, &input);
+        if withheld != 0 {
+            plan.warnings.push(format!("process.capabilities: the kernel cannot grant {withheld:#x}"));
+        }
+    }
+    Ok(plan)
 }
 
 struct Inner<'a> {
@@ -90,7 +102,90 @@ struct Inner<'a> {
     outside: &'a Outside,
 }
 
+/// All kinds, for questions about each.
+const KINDS: [NamespaceKind; 7] = [
+    NamespaceKind::User,
+    NamespaceKind::Pid,
+    NamespaceKind::Network,
+    NamespaceKind::Ipc,
+    NamespaceKind::Uts,
+    NamespaceKind::Cgroup,
+    NamespaceKind::Time,
+];
+
 impl Inner<'_> {
+    fn cgroup(&self) -> Result<cgroup::plan::Plan> {
+        let linux = &self.config.linux;
+        cgroup::plan::plan(&cgroup::plan::Input {
+            linux,
+            mounts: &self.config.mounts,
+            user: self.config.process.as_ref().map(|process| &process.user),
+            outside: self.outside,
+            id: &self.request.id,
+            host: &self.facts.cgroups,
+            driver: self.request.driver,
+            caller: match self.facts.caller.is_host_root() {
+                true => cgroup::plan::Caller::Privileged,
+                false => cgroup::plan::Caller::Unprivileged,
+            },
+        })
+    }
+
+    fn mounts(&self, cgroup: &cgroup::plan::Plan) -> Result<mount::Plan> {
+        let caller = &self.facts.caller;
+        let network = NamespaceKind::Network;
+        let label = match &self.config.linux.mount_label {
+            Some(label) if self.facts.lsm.selinux => {
+                let (kind, value) = lsm::mount_option(label, &self.config.annotations)?;
+                Some(mount::plan::Label { kind: kind.to_owned(), value })
+            }
+            _ => None,
+        };
+        let request = mount::Request {
+            terminal: self.config.process.as_ref().is_some_and(|process| process.terminal),
+            label,
+        };
+        let facts = mount::Facts {
+            bundle: self.request.bundle.clone(),
+            outside: self.outside.clone(),
+            can_mknod: caller.can_mknod(),
+            initial_userns: caller.initial,
+            container_userns: self.namespaces.has(NamespaceKind::User),
+            own_network: self.namespaces.has(network) || (caller.initial && caller.is_privileged()),
+            cgroups: self.facts.cgroups.clone(),
+            new_cgroup_namespace: self.namespaces.makes(NamespaceKind::Cgroup),
+            cgroup_paths: cgroup.places(),
+        };
+        mount::plan(self.config, &request, &facts)
+    }
+
+    fn sysctls(&self) -> Result<sysctl::Writes> {
+        let private: Vec<_> = KINDS.into_iter().filter(|&kind| self.namespaces.has(kind)).collect();
+        let input = sysctl::Input { private: &private, maps: self.outside };
+        sysctl::plan(&self.config.linux.sysctl, &input)
+    }
+
+    fn credentials(&self, keep_for_filter: bool) -> cred::Input<'_> {
+        let caller = &self.facts.caller;
+        let user_namespace = self.namespaces.has(NamespaceKind::User);
+        let keep_groups = self.config.annotations.get(KEEP_GROUPS).is_some_and(|value| value == "1");
+        cred::Input {
+            id: &self.request.id,
+            authority: if caller.is_host_root() { cred::Authority::Host } else { cred::Authority::Limited },
+            user_namespace,
+            keyring: self.request.keyring,
+            groups: if keep_groups { cred::Groups::Callers } else { cred::Groups::Additional },
+            setgroups: self.setgroups(),
+            maps: self.outside,
+            held: match user_namespace {
+                true => cred::Held::ALL,
+                false => cred::Held { permitted: caller.permitted, bounding: caller.bounding },
+            },
+            keep_for_filter,
+            lsm: self.facts.lsm,
+        }
+    }
+
     /// uid and gid of the container's root outside, where the assembler is somebody else.
     fn creator(&self) -> Option<(u32, u32)> {
         match self.outside {
@@ -99,8 +194,7 @@ impl Inner<'_> {
         }
     }
 
-    fn program(&self) -> Option<Program> {
-        let process = self.config.process.as_ref()?;
+    fn program(&self, process: &Process) -> Program {
         let mut env = process.env.clone();
         if self.request.listen_fds > 0 {
             for (name, value) in [("LISTEN_FDS", self.request.listen_fds), ("LISTEN_PID", 1)] {
@@ -109,13 +203,13 @@ impl Inner<'_> {
                 }
             }
         }
-        Some(Program { args: process.args.clone(), env, uid: process.user.uid })
+        Program { args: process.args.clone(), env, uid: process.user.uid }
     }
 
-    fn setgroups(&self) -> cred::plan::Setgroups {
+    fn setgroups(&self) -> cred::Setgroups {
         match &self.namespaces.base {
-            Base::New { writer: Writer::Caller, .. } => cred::plan::Setgroups::Denied,
-            _ => cred::plan::Setgroups::Allowed,
+            Base::New { writer: Writer::Caller, .. } => cred::Setgroups::Denied,
+            _ => cred::Setgroups::Allowed,
         }
     }
 }
@@ -124,11 +218,12 @@ fn hooks(config: &Config, request: &Request) -> Result<Hooks> {
     let all = &config.hooks;
     let runtime: Vec<_> = all.prestart.iter().chain(&all.create_runtime).cloned().collect();
     Ok(Hooks {
-        create_runtime: hook::plan::plan(&runtime)?,
-        create_container: hook::plan::plan(&all.create_container)?,
-        start_container: hook::plan::plan(&all.start_container)?,
-        poststart: hook::plan::plan(&all.poststart)?,
-        redirection: hook::plan::redirection(&config.annotations),
+        create_runtime: hook::plan(&runtime)?,
+        create_container: hook::plan(&all.create_container)?,
+        start_container: hook::plan(&all.start_container)?,
+        poststart: hook::plan(&all.poststart)?,
+        poststop: hook::plan(&all.poststop)?,
+        redirection: hook::redirection(&config.annotations),
         bundle: request.bundle.clone(),
     })
 }

@@ -8,7 +8,7 @@ use crate::{
     hook::plan::{Program as HookProgram, Redirection},
     mount,
     ns::{plan::Namespaces, sysctl},
-    rdt, seccomp,
+    seccomp,
 };
 use std::path::PathBuf;
 
@@ -28,7 +28,7 @@ pub struct Plan {
     /// `domainname`
     pub domainname: Option<String>,
     /// Kernel parameters.
-    pub sysctls: sysctl::Plan,
+    pub sysctls: sysctl::Writes,
     /// uid and gid, as the assembler sees them, of what is created in the root file system: the container's root. None
     /// where the assembler has these ids already.
     pub creator: Option<(u32, u32)>,
@@ -42,8 +42,6 @@ pub struct Plan {
     pub filter: Option<seccomp::plan::Filter>,
     /// The hooks.
     pub hooks: Hooks,
-    /// The Intel RDT group.
-    pub rdt: Option<rdt::Plan>,
     /// Descriptors from 3 up that the process keeps: `--preserve-fds` and `LISTEN_FDS`.
     pub preserved_fds: i32,
     /// For the log: what was asked for and is not going to happen.
@@ -72,6 +70,8 @@ pub struct Hooks {
     pub start_container: Vec<HookProgram>,
     /// `poststart`
     pub poststart: Vec<HookProgram>,
+    /// `poststop`
+    pub poststop: Vec<HookProgram>,
     /// Where their output goes.
     pub redirection: Redirection,
     /// The bundle, their working directory.
