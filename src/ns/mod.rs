@@ -1,3 +1,4 @@
 //! Namespaces and id maps.
 
 pub mod idmap;
+pub mod subid;
