@@ -143,7 +143,7 @@ mod tests {
     #[test]
     fn root_gets_the_first_range_that_nobody_has() {
         assert_eq!(free_range(&[]), Some(map(0, 131_072, RANGE)));
-        assert_eq!(free_range(&all_ranges(SUBUID)), Some(map(0, 458_752, RANGE)));
+        assert_eq!(free_range(&all_ranges(SUBUID)), Some(map(0, 327_680, RANGE)));
         assert_eq!(free_range(&[range(131_072, 1)]), Some(map(0, 196_608, RANGE)));
         assert_eq!(free_range(&[range(131_071, 1), range(196_608, 1)]), Some(map(0, 131_072, RANGE)));
         assert_eq!(free_range(&[range(0, u32::MAX)]), None);
