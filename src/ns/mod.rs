@@ -1,4 +1,6 @@
 //! Namespaces and id maps.
 
+pub mod apply;
 pub mod idmap;
 pub mod subid;
+pub mod plan;

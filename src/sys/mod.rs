@@ -3,10 +3,13 @@
 #![allow(unsafe_code)]
 
 pub mod bpf;
+pub mod clone;
+pub mod fd;
 pub mod fork;
 pub mod keyring;
 pub mod mount;
 pub mod net;
+pub mod ns;
 pub mod openat;
 pub mod pidfd;
 pub mod prctl;

@@ -14,6 +14,8 @@ pub mod resolve {
     pub const NO_SYMLINKS: u64 = 0x04;
     /// Never above the starting directory; absolute links and `..` beyond it are errors.
     pub const BENEATH: u64 = 0x08;
+    /// No rule: one step through a magic link, taken from a directory that is proven already.
+    pub const MAGIC_STEP: u64 = 0;
     /// The starting directory is `/` for the whole resolution.
     pub const IN_ROOT: u64 = 0x10;
 }

@@ -1,0 +1,183 @@
+//! Maps written, namespaces opened.
+
+use super::plan::{Join, Maps, Writer};
+use crate::{
+    error::{Context, Error, Result},
+    spec::{IdMap, NamespaceKind, linux::TimeOffsets},
+    sys::{self, openat, proc::Proc},
+};
+use std::{
+    fs::File,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::Path,
+    process::{Command, Stdio},
+};
+
+/// The `CLONE_NEW*` flag of a kind.
+pub const fn flag(kind: NamespaceKind) -> i32 {
+    match kind {
+        NamespaceKind::User => libc::CLONE_NEWUSER,
+        NamespaceKind::Pid => libc::CLONE_NEWPID,
+        NamespaceKind::Network => libc::CLONE_NEWNET,
+        NamespaceKind::Ipc => libc::CLONE_NEWIPC,
+        NamespaceKind::Uts => libc::CLONE_NEWUTS,
+        NamespaceKind::Cgroup => libc::CLONE_NEWCGROUP,
+        NamespaceKind::Time => sys::ns::NEW_TIME,
+        NamespaceKind::Mount => libc::CLONE_NEWNS,
+    }
+}
+
+/// All flags of several kinds.
+pub fn flags(kinds: &[NamespaceKind]) -> i32 {
+    kinds.iter().fold(0, |flags, &kind| flags | flag(kind))
+}
+
+/// Opens the namespaces to join, before anything is entered: afterwards their paths may mean something else.
+pub fn open(joins: &[Join]) -> Result<Vec<(i32, OwnedFd)>> {
+    joins.iter().map(|join| Ok((flag(join.kind), open_one(&join.path)?))).collect()
+}
+
+/// Opens one namespace by path.
+pub fn open_one(path: &Path) -> Result<OwnedFd> {
+    let file = File::open(path).with_context(|| format!("open namespace {}", path.display()))?;
+    Ok(file.into())
+}
+
+/// The user namespace of a process.
+pub fn user_of(proc: &Proc, pid: i32) -> Result<OwnedFd> {
+    of(proc, pid, c"user")
+}
+
+/// A namespace of a process, through its magic link: the directory is proven to be procfs, then one step is taken.
+pub fn of(proc: &Proc, pid: i32, name: &std::ffi::CStr) -> Result<OwnedFd> {
+    let directory = proc.open_file(&format!("{pid}/ns"), libc::O_PATH | libc::O_DIRECTORY)?;
+    openat::openat2(directory.as_fd(), name.to_bytes(), libc::O_RDONLY, 0, openat::resolve::MAGIC_STEP)
+        .with_context(|| format!("open the {} namespace of process {pid}", name.to_string_lossy()))
+}
+
+/// Writes the maps of the user namespace of `pid`; the caller has CAP_SETUID and CAP_SETGID in its parent.
+pub fn write_maps(proc: &Proc, pid: i32, maps: &Maps) -> Result<()> {
+    proc.write(&format!("{pid}/uid_map"), text(&maps.uids).as_bytes()).context("map user ids")?;
+    proc.write(&format!("{pid}/gid_map"), text(&maps.gids).as_bytes()).context("map group ids")
+}
+
+/// Writes the maps of a base user namespace from outside, by the one who has no privileges.
+pub fn write_base_maps(proc: &Proc, pid: i32, maps: &Maps, writer: Writer) -> Result<()> {
+    match writer {
+        Writer::Caller => {
+            // CVE-2014-8989: without this an unprivileged caller could drop a group that denies it access.
+            proc.write(&format!("{pid}/setgroups"), b"deny").context("deny setgroups")?;
+            write_maps(proc, pid, maps)
+        }
+        Writer::Tools => {
+            tool("newuidmap", pid, &maps.uids, "/etc/subuid")?;
+            tool("newgidmap", pid, &maps.gids, "/etc/subgid")
+        }
+    }
+}
+
+/// Writes the offsets of the time namespace that the children of `pid` will be in, time_namespaces(7).
+pub fn write_time_offsets(proc: &Proc, pid: i32, offsets: TimeOffsets) -> Result<()> {
+    let mut text = String::new();
+    for (clock, offset) in [("monotonic", offsets.monotonic), ("boottime", offsets.boottime)] {
+        if let Some((seconds, nanoseconds)) = offset {
+            text.push_str(&format!("{clock} {seconds} {nanoseconds}\n"));
+        }
+    }
+    match text.is_empty() {
+        true => Ok(()),
+        false => proc.write(&format!("{pid}/timens_offsets"), text.as_bytes()).context("set the time offsets"),
+    }
+}
+
+/// The maps of a user namespace in the ids of the caller's: read beside a process that has joined it.
+pub fn read_maps(proc: &Proc, namespace: BorrowedFd<'_>) -> Result<Maps> {
+    let (ours, theirs) = sys::socket::pair()?;
+    let child = sys::clone::spawn(&sys::clone::Birth::default(), || {
+        let entered = sys::ns::setns(namespace, libc::CLONE_NEWUSER);
+        let report = entered.err().map(|error| error.encode()).unwrap_or_default();
+        let told = sys::socket::send(theirs.as_fd(), &[b"=", report.as_slice()].concat(), &[]);
+        // The maps are read until the other end is closed, so this process has to stay.
+        let _ = told.and_then(|()| sys::socket::receive(theirs.as_fd(), 1));
+        0
+    })?;
+    drop(theirs);
+    let result = joined_maps(proc, child.pid, ours.as_fd());
+    drop(ours);
+    sys::pidfd::wait(child.as_fd())?;
+    result
+}
+
+fn joined_maps(proc: &Proc, pid: i32, link: BorrowedFd<'_>) -> Result<Maps> {
+    let report = sys::socket::receive(link, 4096)?.ok_or_else(|| Error::new("the joining process died"))?;
+    if report.bytes.len() > 1 {
+        return Err(Error::decode(&report.bytes[1..]));
+    }
+    let uids = parse(&proc.read_text(&format!("{pid}/uid_map"))?)?;
+    let gids = parse(&proc.read_text(&format!("{pid}/gid_map"))?)?;
+    Ok(Maps { uids, gids })
+}
+
+/// The lines of a map file.
+pub fn parse(text: &str) -> Result<Vec<IdMap>> {
+    let line = |line: &str| {
+        let mut words = line.split_ascii_whitespace().map(str::parse::<u32>);
+        match (words.next(), words.next(), words.next()) {
+            (Some(Ok(container)), Some(Ok(host)), Some(Ok(size))) => Ok(IdMap { container, host, size }),
+            _ => Err(Error::new(format_args!("read an id map: {line:?} is not three numbers"))),
+        }
+    };
+    text.lines().map(line).collect()
+}
+
+/// A map as the kernel takes it: in one write.
+fn text(lines: &[IdMap]) -> String {
+    lines.iter().map(|line| format!("{} {} {}\n", line.container, line.host, line.size)).collect()
+}
+
+fn tool(name: &str, pid: i32, lines: &[IdMap], file: &str) -> Result<()> {
+    let numbers = lines.iter().flat_map(|line| [line.container, line.host, line.size]);
+    let program = find(name)?;
+    let output = Command::new(&program)
+        .arg(pid.to_string())
+        .args(numbers.map(|number| number.to_string()))
+        .env_clear()
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("map ids: run {}", program.display()))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr).trim().replace('\n', "; ");
+    Err(Error::new(format_args!("map ids: {name} refused the map ({}): {said}", output.status)).hint(
+        format_args!("give this user a range in {file}, for instance with `usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER`"),
+    ))
+}
+
+/// Where a map tool is. A relative PATH entry is passed over: it would let the caller's directory choose the program.
+fn find(name: &str) -> Result<std::path::PathBuf> {
+    let path = std::env::var("PATH").unwrap_or_default();
+    let standard = ["/usr/bin", "/usr/local/bin", "/bin"];
+    path.split(':')
+        .chain(standard)
+        .filter(|directory| directory.starts_with('/'))
+        .map(|directory| Path::new(directory).join(name))
+        .find(|candidate| candidate.is_file())
+        .ok_or_else(|| {
+            Error::new(format_args!("map ids: {name} is not installed, and without it only the own id can be mapped"))
+                .hint("install the package uidmap (Debian) or shadow-utils (Fedora)")
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_map_file_reads_as_lines() {
+        let lines = parse("         0     100000      65536\n1 2 3\n").unwrap();
+        assert_eq!(lines[0], IdMap { container: 0, host: 100_000, size: 65_536 });
+        assert_eq!(text(&lines), "0 100000 65536\n1 2 3\n");
+        assert!(parse("0 1").is_err());
+    }
+}

@@ -1,0 +1,252 @@
+//! Which namespaces are made, which are joined, and whose privileges assemble the container.
+
+use super::idmap::Outside;
+use crate::{
+    bail,
+    error::{Error, Result},
+    spec::{Config, IdMap, NamespaceKind, linux::TimeOffsets},
+};
+use std::path::PathBuf;
+
+/// Annotation with which a container keeps the right to change its mounts, as under other runtimes.
+pub const MOUNTS_ANNOTATION: &str = "io.urun.mounts";
+
+/// A pair of id maps.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Maps {
+    /// uid lines
+    pub uids: Vec<IdMap>,
+    /// gid lines
+    pub gids: Vec<IdMap>,
+}
+
+impl Maps {
+    /// Each id of the inside mapped to itself: the map of a namespace nested in one that has `self`.
+    #[must_use]
+    pub fn identity(&self) -> Self {
+        let same = |lines: &[IdMap]| lines.iter().map(|line| IdMap { host: line.container, ..*line }).collect();
+        Self { uids: same(&self.uids), gids: same(&self.gids) }
+    }
+
+    /// The map of a caller who may map nothing but itself, user_namespaces(7).
+    pub fn single(uid: u32, gid: u32) -> Self {
+        let line = |host| vec![IdMap { container: 0, host, size: 1 }];
+        Self { uids: line(uid), gids: line(gid) }
+    }
+}
+
+/// What the host says about the caller's rights.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// Effective uid.
+    pub euid: u32,
+    /// Effective gid.
+    pub egid: u32,
+    /// CAP_SYS_ADMIN in the caller's user namespace.
+    pub privileged: bool,
+    /// The maps that the caller may have without asking anybody: its subordinate ids, with itself as root. None
+    /// where there are none.
+    pub subordinate: Option<Maps>,
+    /// The maps of the user namespace that config.json names by path.
+    pub joined: Option<Maps>,
+    /// Control groups of version 1 are mounted.
+    pub legacy_cgroups: bool,
+}
+
+/// In which user namespace the container is assembled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Base {
+    /// The caller's own.
+    Caller,
+    /// A first one of the caller's, who has no privileges; the container's own is nested in it.
+    New {
+        /// Its maps, in the caller's ids.
+        maps: Maps,
+        /// Who may write them.
+        writer: Writer,
+    },
+    /// The one that config.json names by path; the caller owns it or it cannot be joined.
+    Joined(PathBuf),
+}
+
+/// How the maps of the base are written, user_namespaces(7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Writer {
+    /// One line with the caller's own id, after setgroups is denied.
+    Caller,
+    /// newuidmap(1) and newgidmap(1), which know the subordinate ids.
+    Tools,
+}
+
+/// The container's user namespace, seen from the base.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum User {
+    /// None of its own.
+    Base,
+    /// A new one with these maps, in the base's ids.
+    New(Maps),
+    /// An existing one.
+    Joined(PathBuf),
+}
+
+/// In which mount namespace the container is assembled and lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mounts {
+    /// Assembled outside; init's own copy, made inside its user namespace, is locked by the kernel.
+    Locked,
+    /// Assembled in one that the container's user namespace owns: root inside may undo what it likes.
+    Unlocked,
+    /// There is no user namespace between the assembler and the container; they share one mount namespace.
+    Shared,
+}
+
+/// An existing namespace to join.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Join {
+    /// Which kind.
+    pub kind: NamespaceKind,
+    /// Where it is.
+    pub path: PathBuf,
+}
+
+/// The namespaces of a container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Namespaces {
+    /// In which user namespace the assembly runs.
+    pub base: Base,
+    /// The container's user namespace.
+    pub user: User,
+    /// Existing ones, all but user and mount.
+    pub joins: Vec<Join>,
+    /// New ones, all but user, mount and time, and cgroup where it has to wait.
+    pub new: Vec<NamespaceKind>,
+    /// A new time namespace with these offsets.
+    pub time: Option<TimeOffsets>,
+    /// init makes its cgroup namespace itself, after it was placed: with version 1 the kernel cannot place it at birth.
+    pub late_cgroup: bool,
+    /// The mount namespace.
+    pub mounts: Mounts,
+}
+
+impl Namespaces {
+    /// How container ids appear to the assembler. A joined user namespace's real maps are `joined`.
+    pub fn outside(&self, joined: Option<&Maps>) -> Outside {
+        let maps = match (&self.user, &self.base) {
+            (User::New(maps), Base::Caller) => Some(maps),
+            (User::Joined(_), _) => joined,
+            _ => None,
+        };
+        maps.map_or(Outside::Same, |maps| Outside::Mapped { uids: maps.uids.clone(), gids: maps.gids.clone() })
+    }
+
+    /// Whether a process has to join or unshare before init can be born: a clone3(2) can only make new namespaces,
+    /// and time offsets can be written only before the first process is inside.
+    pub fn needs_stage(&self) -> bool {
+        !self.joins.is_empty() || self.time.is_some() || matches!(self.user, User::Joined(_))
+    }
+
+    /// Whether the container has this namespace apart from the runtime's.
+    pub fn has(&self, kind: NamespaceKind) -> bool {
+        match kind {
+            NamespaceKind::User => self.user != User::Base || self.base != Base::Caller,
+            NamespaceKind::Mount => true,
+            NamespaceKind::Time => self.time.is_some() || self.joins.iter().any(|join| join.kind == kind),
+            NamespaceKind::Cgroup if self.late_cgroup => true,
+            _ => self.new.contains(&kind) || self.joins.iter().any(|join| join.kind == kind),
+        }
+    }
+
+    /// Whether this namespace is a new one.
+    pub fn makes(&self, kind: NamespaceKind) -> bool {
+        self.new.contains(&kind) || (kind == NamespaceKind::Cgroup && self.late_cgroup)
+    }
+}
+
+/// Decides from config.json and the caller's rights.
+pub fn plan(config: &Config, facts: &Facts) -> Result<Namespaces> {
+    let linux = &config.linux;
+    match linux.namespace(NamespaceKind::Mount) {
+        None => bail!(
+            "linux.namespaces: there is no entry of type mount, and urun does not change the mounts of the host"
+        ),
+        Some(entry) if entry.path.is_some() => bail!(
+            "linux.namespaces: joining a mount namespace by path is not supported: the root file system is \
+             assembled in a new one"
+        ),
+        Some(_) => {}
+    }
+    let (base, user) = user(config, facts)?;
+    let mut out = Namespaces {
+        mounts: mounts(config, &user)?,
+        base,
+        user,
+        joins: Vec::new(),
+        new: Vec::new(),
+        time: None,
+        late_cgroup: false,
+    };
+    for entry in &linux.namespaces {
+        match (entry.kind, &entry.path) {
+            (NamespaceKind::User | NamespaceKind::Mount, _) => {}
+            (kind, Some(path)) => out.joins.push(Join { kind, path: path.clone() }),
+            (NamespaceKind::Time, None) => out.time = Some(linux.time_offsets),
+            (NamespaceKind::Cgroup, None) if facts.legacy_cgroups => out.late_cgroup = true,
+            (kind, None) => out.new.push(kind),
+        }
+    }
+    Ok(out)
+}
+
+fn user(config: &Config, facts: &Facts) -> Result<(Base, User)> {
+    let linux = &config.linux;
+    let entry = linux.namespace(NamespaceKind::User);
+    if let Some(path) = entry.and_then(|entry| entry.path.as_ref()) {
+        // The real maps count, not those of config.json: Podman sends a dummy beside the path.
+        return Ok(match facts.privileged {
+            true => (Base::Caller, User::Joined(path.clone())),
+            false => (Base::Joined(path.clone()), User::Base),
+        });
+    }
+    let given = Maps { uids: linux.uid_mappings.clone(), gids: linux.gid_mappings.clone() };
+    match (entry, facts.privileged) {
+        (None, true) => Ok((Base::Caller, User::Base)),
+        (Some(_), true) if given.uids.is_empty() => Err(Error::new(
+            "linux.uidMappings: a new user namespace needs uidMappings and gidMappings",
+        )
+        .hint("`urun spec` writes a config.json with a free range")),
+        (Some(_), true) => Ok((Base::Caller, User::New(given))),
+        (_, false) => {
+            let maps = match given.uids.is_empty() {
+                false => given,
+                true => facts.subordinate.clone().unwrap_or_else(|| Maps::single(facts.euid, facts.egid)),
+            };
+            let identity = maps.identity();
+            let writer = if maps == own_ids(&maps, facts) { Writer::Caller } else { Writer::Tools };
+            Ok((Base::New { maps, writer }, User::New(identity)))
+        }
+    }
+}
+
+/// The single-line map of the caller's own ids, with the inside ids of `maps`.
+fn own_ids(maps: &Maps, facts: &Facts) -> Maps {
+    let line = |lines: &[IdMap], host| match lines {
+        [line] => vec![IdMap { container: line.container, host, size: 1 }],
+        _ => Vec::new(),
+    };
+    Maps { uids: line(&maps.uids, facts.euid), gids: line(&maps.gids, facts.egid) }
+}
+
+fn mounts(config: &Config, user: &User) -> Result<Mounts> {
+    let unlocked = match config.annotations.get(MOUNTS_ANNOTATION).map(String::as_str) {
+        None | Some("locked") => false,
+        Some("unlocked") => true,
+        Some(other) => bail!(
+            "annotations[{MOUNTS_ANNOTATION:?}]: expected \"locked\" or \"unlocked\", found {other:?}"
+        ),
+    };
+    Ok(match user {
+        User::Base => Mounts::Shared,
+        _ if unlocked => Mounts::Unlocked,
+        _ => Mounts::Locked,
+    })
+}

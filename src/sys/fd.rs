@@ -1,0 +1,31 @@
+//! close_range(2).
+
+use super::check;
+use crate::error::Result;
+use std::os::fd::RawFd;
+
+/// Closes every descriptor from 3 up that is not in `keep`. What a caller leaked (sockets of a shim, pipes of a build
+/// tool) must not live on in a container that waits to be started.
+pub fn close_except(keep: &mut [RawFd]) -> Result<()> {
+    keep.sort_unstable();
+    let mut first: u32 = 3;
+    for &fd in keep.iter() {
+        let fd = fd.unsigned_abs();
+        if fd > first {
+            close_range(first, fd - 1, 0)?;
+        }
+        first = first.max(fd + 1);
+    }
+    close_range(first, u32::MAX, 0)
+}
+
+/// Marks every descriptor from `first` up close-on-exec.
+pub fn close_on_exec_from(first: u32) -> Result<()> {
+    close_range(first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC)
+}
+
+fn close_range(first: u32, last: u32, flags: u32) -> Result<()> {
+    // SAFETY: descriptors that this closes are never used again by the caller's contract.
+    let ret = unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) };
+    check(ret, || format!("close_range({first}, {last}, {flags})")).map(drop)
+}
