@@ -18,6 +18,7 @@ pub mod sched;
 pub mod seccomp;
 pub mod signal;
 pub mod socket;
+pub mod spawn;
 pub mod tty;
 
 use crate::error::{Error, Result};

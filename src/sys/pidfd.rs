@@ -10,6 +10,48 @@ use std::{
 /// pidfd_open(2) on a process of the caller's pid namespace. ESRCH: no such process.
 pub fn open(pid: i32) -> Result<OwnedFd> {
     // SAFETY: pidfd_open takes two integers and reads no memory of ours.
+//! Process file descriptors: pidfd_open(2) and what it is good for. A number of a process may be reused between two
+//! calls; a pidfd cannot.
+
+use super::{check, check_fd, show};
+use crate::error::Result;
+use nix::{errno::Errno, poll::PollTimeout};
+use std::{
+    os::fd::{AsRawFd, BorrowedFd, OwnedFd},
+    time::{Duration, Instant},
+};
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// It called exit_group(2) with this status.
+    Code(i32),
+    /// This signal ended it.
+    Signal(i32),
+}
+
+impl Exit {
+    /// The status a shell would report: a signal counts as 128 + its number.
+    pub fn status(self) -> i32 {
+        match self {
+            Self::Code(code) => code,
+            Self::Signal(signal) => 128 + signal,
+        }
+    }
+}
+
+impl std::fmt::Display for Exit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Code(code) => write!(f, "exit status {code}"),
+            Self::Signal(signal) => write!(f, "{}", super::signal::name(*signal)),
+        }
+    }
+}
+
+/// Opens the process `pid` of the caller's pid namespace, Linux 5.3. ESRCH: there is none.
+pub fn open(pid: i32) -> Result<OwnedFd> {
+    // SAFETY: takes no pointers.
     let ret = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
     check_fd(ret, || format!("pidfd_open({pid})"))
 }
@@ -21,4 +63,123 @@ pub fn send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<()> {
     let ret = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, info, 0) };
     check(ret, || format!("pidfd_send_signal({}, {signal})", show(pidfd)))?;
     Ok(())
+}
+/// Sends a signal, Linux 5.1. ESRCH: the process has ended and has been reaped.
+pub fn send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<()> {
+    let none = std::ptr::null::<libc::siginfo_t>();
+    // SAFETY: without a siginfo no pointer is followed.
+    let ret = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, none, 0) };
+    check(ret, || format!("pidfd_send_signal({}, {})", show(pidfd), super::signal::name(signal)))?;
+    Ok(())
+}
+
+/// Waits for the end of a child, reaps it, and tells how it ended, Linux 5.4. ECHILD: it is not a child of this
+/// process, or has been reaped already.
+pub fn wait(pidfd: BorrowedFd<'_>) -> Result<Exit> {
+    // SAFETY: siginfo_t is plain data for which all zeroes is valid.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    loop {
+        let id = pidfd.as_raw_fd().cast_unsigned();
+        // SAFETY: `info` is a whole siginfo_t and lives across the call.
+        let ret = unsafe { libc::waitid(libc::P_PIDFD, id, &raw mut info, libc::WEXITED) };
+        if ret != -1 || Errno::last() != Errno::EINTR {
+            check(ret.into(), || format!("waitid(P_PIDFD, {})", show(pidfd)))?;
+            break;
+        }
+    }
+    // SAFETY: waitid(2) has filled in the fields of SIGCHLD.
+    let status = unsafe { info.si_status() };
+    Ok(if info.si_code == libc::CLD_EXITED { Exit::Code(status) } else { Exit::Signal(status) })
+}
+
+/// Waits until the process has ended (it may still be a zombie), for as long as `timeout` says, without end if that is
+/// `None`; returns whether it has. The process need not be a child.
+pub fn poll(pidfd: BorrowedFd<'_>, timeout: Option<Duration>) -> Result<bool> {
+    let deadline = timeout.map(|timeout| Instant::now() + timeout);
+    loop {
+        let mut fds = [nix::poll::PollFd::new(pidfd, nix::poll::PollFlags::POLLIN)];
+        match nix::poll::poll(&mut fds, until(deadline)) {
+            Ok(0) if deadline.is_none_or(|deadline| Instant::now() < deadline) => {}
+            Ok(ready) => return Ok(ready > 0),
+            Err(Errno::EINTR) => {}
+            Err(errno) => {
+                return Err(crate::error::Error::syscall(
+                    format_args!("poll({})", show(pidfd)),
+                    errno as i32,
+                ));
+            }
+        }
+    }
+}
+
+/// The time that is left until `deadline` in the form of poll(2), rounded up so that a short rest does not spin.
+pub fn until(deadline: Option<Instant>) -> PollTimeout {
+    let Some(deadline) = deadline else { return PollTimeout::NONE };
+    let left = deadline.saturating_duration_since(Instant::now());
+    let millis = left.as_micros().div_ceil(1000);
+    PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX)
+}
+
+/// Whether the process has ended; a zombie counts as ended. Never waits.
+pub fn exited(pidfd: BorrowedFd<'_>) -> Result<bool> {
+    poll(pidfd, Some(Duration::ZERO))
+}
+
+/// Duplicates the descriptor `fd` of the process into this one, close-on-exec, Linux 5.6. Needs the right to ptrace it.
+pub fn getfd(pidfd: BorrowedFd<'_>, fd: i32) -> Result<OwnedFd> {
+    // SAFETY: takes no pointers.
+    let ret = unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_raw_fd(), fd, 0) };
+    check_fd(ret, || format!("pidfd_getfd({}, {fd})", show(pidfd)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{
+        os::fd::AsFd,
+        process::{Command, Stdio},
+    };
+
+    fn child(script: &str) -> OwnedFd {
+        #[allow(clippy::zombie_processes)] // reaped through the pidfd
+        let child = Command::new("/bin/sh").args(["-c", script]).stdin(Stdio::null()).spawn().unwrap();
+        open(child.id().cast_signed()).unwrap()
+    }
+
+    #[test]
+    fn tells_how_a_child_ended() {
+        assert_eq!(wait(child("exit 7").as_fd()).unwrap(), Exit::Code(7));
+        let killed = wait(child("kill -TERM $$").as_fd()).unwrap();
+        assert_eq!((killed, killed.status()), (Exit::Signal(libc::SIGTERM), 143));
+        assert_eq!(killed.to_string(), "SIGTERM");
+    }
+
+    #[test]
+    fn a_zombie_counts_as_ended() {
+        let pidfd = child("read x");
+        assert!(poll(pidfd.as_fd(), Some(Duration::from_secs(10))).unwrap());
+        assert!(exited(pidfd.as_fd()).unwrap());
+        wait(pidfd.as_fd()).unwrap();
+        assert_eq!(send_signal(pidfd.as_fd(), 0).unwrap_err().errno(), Some(libc::ESRCH));
+        assert_eq!(wait(pidfd.as_fd()).unwrap_err().errno(), Some(libc::ECHILD));
+    }
+
+    #[test]
+    fn waiting_ends_with_the_time() {
+        let pidfd = child("exec sleep 30");
+        let start = Instant::now();
+        assert!(!poll(pidfd.as_fd(), Some(Duration::from_millis(30))).unwrap());
+        assert!(start.elapsed() >= Duration::from_millis(30));
+        send_signal(pidfd.as_fd(), libc::SIGKILL).unwrap();
+        assert_eq!(wait(pidfd.as_fd()).unwrap(), Exit::Signal(libc::SIGKILL));
+    }
+
+    #[test]
+    fn takes_a_descriptor_out_of_a_process() {
+        let own = open(std::process::id().cast_signed()).unwrap();
+        let file = std::fs::File::open("/proc/version").unwrap();
+        let copy = getfd(own.as_fd(), file.as_raw_fd()).unwrap();
+        assert!(show(copy.as_fd()).ends_with("</proc/version>"));
+        assert_eq!(getfd(own.as_fd(), 1 << 20).unwrap_err().errno(), Some(libc::EBADF));
+    }
 }
