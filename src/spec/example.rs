@@ -1,0 +1,128 @@
+//! What `spec` writes: the example configuration of runc with a user namespace in it.
+
+use super::{features::OCI_VERSION_MAX, linux::IdMap};
+
+/// The document; every `@NAME@` in it is replaced.
+const TEMPLATE: &str = include_str!("example.json");
+
+/// The gid that owns terminals, by long convention the group `tty`.
+const TTY: u32 = 5;
+
+/// Paths of /proc and /sys that tell or do too much, the list of runc.
+const MASKED: &[&str] = &[
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys/devices/virtual/powercap",
+    "/sys/firmware",
+];
+
+/// Paths of /proc that are to be seen but not changed, the list of runc.
+const READONLY: &[&str] = &["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+
+/// The host's own /sys: a new sysfs needs a network namespace of the same owner.
+const HOST_SYSFS: &str = r#"{ "destination": "/sys", "type": "bind", "source": "/sys", "options": ["rbind", "nosuid", "noexec", "nodev", "ro"] }"#;
+const NEW_SYSFS: &str = r#"{ "destination": "/sys", "type": "sysfs", "source": "sysfs", "options": ["nosuid", "noexec", "nodev", "ro"] },
+    { "destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["nosuid", "noexec", "nodev", "relatime", "ro"] }"#;
+const RESOURCES: &str = r#"
+    "resources": { "devices": [{ "allow": false, "access": "rwm" }] },"#;
+const NETWORK: &str = r#"
+      { "type": "network" },"#;
+
+/// What the example is for.
+#[derive(Clone, Debug, Default)]
+pub struct ExampleOptions {
+    /// `linux.uidMappings`; like the gid mappings not empty, or the document does not load.
+    pub uid_mappings: Vec<IdMap>,
+    /// `linux.gidMappings`.
+    pub gid_mappings: Vec<IdMap>,
+    /// For a caller without privileges, as runc has it: the host's network and /sys, no resources.
+    pub rootless: bool,
+    /// No masked and no read-only paths.
+    pub unmasked: bool,
+}
+
+/// The example as indented JSON with a line end.
+pub fn document(options: &ExampleOptions) -> String {
+    let has_tty = options.gid_mappings.iter().any(|line| line.container <= TTY && TTY - line.container < line.size);
+    let gid = if has_tty { r#", "gid=5""# } else { "" };
+    let devpts = format!(r#""nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"{gid}"#);
+    let (sysfs, resources, network) =
+        if options.rootless { (HOST_SYSFS, "", "") } else { (NEW_SYSFS, RESOURCES, NETWORK) };
+    let (masked, readonly): (&[&str], &[&str]) = if options.unmasked { (&[], &[]) } else { (MASKED, READONLY) };
+    [
+        ("@VERSION@", OCI_VERSION_MAX),
+        ("@DEVPTS@", &devpts),
+        ("@SYSFS@", sysfs),
+        ("@UIDS@", &mappings(&options.uid_mappings)),
+        ("@GIDS@", &mappings(&options.gid_mappings)),
+        ("@RESOURCES@", resources),
+        ("@NETWORK@", network),
+        ("@MASKED@", &paths(masked)),
+        ("@READONLY@", &paths(readonly)),
+    ]
+    .into_iter()
+    .fold(TEMPLATE.to_owned(), |text, (name, value)| text.replacen(name, value, 1))
+}
+
+fn mappings(lines: &[IdMap]) -> String {
+    let lines = lines.iter().map(|IdMap { container, host, size }| {
+        format!(r#"{{ "containerID": {container}, "hostID": {host}, "size": {size} }}"#)
+    });
+    lines.collect::<Vec<_>>().join(", ")
+}
+
+fn paths(paths: &[&str]) -> String {
+    if paths.is_empty() {
+        return String::new();
+    }
+    let lines: Vec<String> = paths.iter().map(|path| format!("\n      \"{path}\"")).collect();
+    format!("{}\n    ", lines.join(","))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::{self, NamespaceKind, mount::Parameter};
+
+    fn options(size: u32) -> ExampleOptions {
+        let mappings = vec![IdMap { container: 0, host: 100_000, size }];
+        ExampleOptions { uid_mappings: mappings.clone(), gid_mappings: mappings, ..ExampleOptions::default() }
+    }
+
+    #[test]
+    fn every_form_of_the_example_loads_without_a_warning() {
+        for size in [1, 65_536] {
+            for rootless in [false, true] {
+                for unmasked in [false, true] {
+                    let text = document(&ExampleOptions { rootless, unmasked, ..options(size) });
+                    let config = spec::load(text.as_bytes()).unwrap();
+                    assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+                    assert_eq!(config.linux.uid_mappings, options(size).uid_mappings);
+                    assert_eq!(config.linux.masked_paths.is_empty(), unmasked);
+                    assert_eq!(config.linux.readonly_paths.is_empty(), unmasked);
+                    assert_eq!(config.linux.namespace(NamespaceKind::Network).is_none(), rootless);
+                    assert!(!text.contains('@'), "{text}");
+                    let other: oci_spec::runtime::Spec = serde_json::from_str(&text).unwrap();
+                    assert_eq!(other.mounts().as_ref().map(Vec::len), Some(config.mounts.len()));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_group_of_terminals_is_named_only_where_it_is_mapped() {
+        let gid = Parameter::Text("gid".to_owned(), "5".to_owned());
+        for (size, expected) in [(5, false), (6, true)] {
+            let config = spec::load(document(&options(size)).as_bytes()).unwrap();
+            assert_eq!(config.mounts[2].parameters.contains(&gid), expected, "{size}");
+        }
+    }
+}

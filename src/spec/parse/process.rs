@@ -1,0 +1,136 @@
+//! `process`.
+
+use super::{number_list, scheduler, words::RLIMITS};
+use crate::spec::{
+    capability,
+    config::{Capabilities, ExecCpuAffinity, Process, Rlimit, User},
+    node::{Node, quoted},
+};
+
+/// The highest id: −1 means "leave alone" to the kernel.
+pub(super) const ID_MAX: u32 = u32::MAX - 1;
+/// The first processor number that no kernel has (`NR_CPUS` of the largest configuration).
+const CPUS: u32 = 8192;
+
+pub(super) fn process(node: Node<'_>) -> Process {
+    let args = if node.object().is_some() { args(node.get("args").required()) } else { Vec::new() };
+    let cwd = node.get("cwd");
+    if node.object().is_some() && cwd.required().text() == Some("") {
+        cwd.error("is empty");
+    }
+    Process {
+        terminal: node.get("terminal").is_true(),
+        console_size: console_size(node.get("consoleSize")),
+        cwd: cwd.absolute().unwrap_or_default(),
+        env: env(node.get("env")),
+        args,
+        user: user(node.get("user")),
+        capabilities: capabilities(node.get("capabilities")),
+        no_new_privileges: node.get("noNewPrivileges").is_true(),
+        rlimits: rlimits(node.get("rlimits")),
+        oom_score_adj: node.get("oomScoreAdj").number(-1000..=1000),
+        apparmor_profile: node.get("apparmorProfile").owned(),
+        selinux_label: node.get("selinuxLabel").owned(),
+        scheduler: scheduler::scheduler(node.get("scheduler")),
+        io_priority: scheduler::io_priority(node.get("ioPriority")),
+        exec_cpu_affinity: node.get("execCPUAffinity").object().map(|node| ExecCpuAffinity {
+            initial: cpus(node.get("initial")),
+            last: cpus(node.get("final")),
+        }),
+    }
+}
+
+fn args(node: Node<'_>) -> Vec<String> {
+    if node.is_given() && node.list().len() == 0 {
+        node.error("expected at least one argument");
+    }
+    node.texts()
+}
+
+/// Entries without a name or a value are refused, as in runc: no environ(7) of a real process holds them.
+fn env(node: Node<'_>) -> Vec<String> {
+    let env = node.texts();
+    for (entry, node) in env.iter().zip(node.list()) {
+        if entry.find('=').is_none_or(|at| at == 0) {
+            node.error(format_args!("expected NAME=value, found {}", quoted(entry)));
+        }
+    }
+    env
+}
+
+fn console_size(node: Node<'_>) -> Option<(u16, u16)> {
+    let node = node.object()?;
+    let size = |key| node.get(key).required().number(0..=u16::MAX).filter(|size| *size > 0);
+    Option::zip(size("height"), size("width"))
+}
+
+fn user(node: Node<'_>) -> User {
+    if node.object().is_none() {
+        return User::default();
+    }
+    let id = |node: Node<'_>| node.number(0..=ID_MAX);
+    User {
+        uid: id(node.get("uid")).unwrap_or(0),
+        gid: id(node.get("gid")).unwrap_or(0),
+        umask: node.get("umask").number(0..=0o777),
+        additional_gids: node.get("additionalGids").list().filter_map(|item| id(item.required())).collect(),
+    }
+}
+
+/// Unknown names are warned about and left out (config.md: they MUST NOT be an error).
+fn capabilities(node: Node<'_>) -> Capabilities {
+    if node.object().is_none() {
+        return Capabilities::default();
+    }
+    let set = |key| {
+        let mut mask = 0;
+        for item in node.get(key).list() {
+            let Some(name) = item.required().text() else { continue };
+            match capability::bit(name) {
+                Some(bit) => mask |= bit,
+                None => item.warn(format_args!("unknown capability {}", quoted(name))),
+            }
+        }
+        mask
+    };
+    let sets = Capabilities {
+        bounding: set("bounding"),
+        effective: set("effective"),
+        permitted: set("permitted"),
+        inheritable: set("inheritable"),
+        ambient: set("ambient"),
+    };
+    for name in capability::names(sets.ambient & !(sets.permitted & sets.inheritable)) {
+        node.get("ambient").warn(format_args!("{name} has no effect unless it is permitted and inheritable"));
+    }
+    for name in capability::names(sets.effective & !sets.permitted) {
+        node.get("effective").warn(format_args!("{name} has no effect unless it is permitted"));
+    }
+    sets
+}
+
+fn rlimits(node: Node<'_>) -> Vec<Rlimit> {
+    let mut seen = 0_u32;
+    let mut rlimits = Vec::new();
+    for item in node.list() {
+        let Some(item) = item.required().object() else { continue };
+        let Some(resource) = item.get("type").required().word("rlimit", RLIMITS) else { continue };
+        if seen >> resource & 1 == 1 {
+            item.get("type").error("is given twice");
+        }
+        seen |= 1 << resource;
+        let soft = item.get("soft").required().number(0..=u64::MAX);
+        let hard = item.get("hard").required().number(0..=u64::MAX);
+        let (Some(soft), Some(hard)) = (soft, hard) else { continue };
+        if soft > hard {
+            item.get("soft").error(format_args!("{soft} is above the hard limit {hard}"));
+        }
+        rlimits.push(Rlimit { resource, soft, hard });
+    }
+    rlimits
+}
+
+fn cpus(node: Node<'_>) -> Option<Vec<u32>> {
+    let text = node.filled()?;
+    number_list(text, CPUS).map_err(|error| node.error(format_args!("{error}, found {}", quoted(text)))).ok()
+}
