@@ -2,3 +2,5 @@
 
 pub mod caller;
 pub mod cgroups;
+pub mod hints;
+pub mod passwd;

@@ -1,0 +1,314 @@
+//! What the user typed, in types; nothing is looked up or made absolute yet.
+
+use crate::{
+    bail,
+    error::{Error, Result},
+    state::{ContainerId, Driver},
+};
+use clap::ArgMatches;
+use std::{
+    ffi::{OsStr, OsString},
+    path::PathBuf,
+};
+
+/// The flags before the verb.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Globals {
+    /// `--root`
+    pub root: Option<PathBuf>,
+    /// `--log`
+    pub log: Option<OsString>,
+    /// `--log-format`
+    pub log_format: LogFormat,
+    /// `--log-level`, or debug by `--debug`
+    pub log_level: LogLevel,
+    /// `--systemd-cgroup` and `--cgroup-manager`; the flag for systemd wins.
+    pub driver: Driver,
+}
+
+/// `--log-format`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// A sentence a line.
+    #[default]
+    Text,
+    /// An object a line.
+    Json,
+}
+
+/// `--log-level`: the least level that is logged. Podman reads the whole log as one JSON object, so that without the flag
+/// the error must be alone in it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// What made the command fail.
+    #[default]
+    Error,
+    /// What the user should know and the command could do without.
+    Warning,
+    /// What the command did.
+    Info,
+    /// How it did it.
+    Debug,
+}
+
+/// What urun is asked to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// `create`
+    Create(CreateArgs),
+    /// `run`
+    Run(RunArgs),
+    /// `start ID`
+    Start(ContainerId),
+    /// `state ID`
+    State(ContainerId),
+    /// `kill`
+    Kill(KillArgs),
+    /// `delete`
+    Delete(DeleteArgs),
+    /// `list`
+    List(ListForm),
+    /// `spec`
+    Spec(SpecArgs),
+    /// `features`
+    Features,
+    /// `--version`
+    Version,
+    /// `help`, `--help`: the text
+    Help(String),
+}
+
+/// What `create` and `run` have in common.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CreateArgs {
+    /// The positional.
+    pub target: Target,
+    /// `--bundle`
+    pub bundle: Option<PathBuf>,
+    /// `--config`
+    pub config: Option<PathBuf>,
+    /// `--console-socket`
+    pub console_socket: Option<PathBuf>,
+    /// `--pid-file`
+    pub pid_file: Option<PathBuf>,
+    /// `--pidfd-socket`
+    pub pidfd_socket: Option<PathBuf>,
+    /// `--preserve-fds`
+    pub preserve_fds: u32,
+    /// `--proc-mount`
+    pub proc_mount: ProcMount,
+    /// `--no-pivot`
+    pub no_pivot: bool,
+    /// `--no-new-keyring`
+    pub no_new_keyring: bool,
+}
+
+/// The positional of `create` and `run`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// The name of the container.
+    Id(ContainerId),
+    /// An argument with a slash, or `.` or `..`, none of which can be an id: the bundle.
+    Bundle(PathBuf),
+}
+
+/// Whether the container sees all of /proc and /sys (Kubernetes' procMount).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ProcMount {
+    /// As config.json says; in a new config.json the usual paths are masked.
+    #[default]
+    Default,
+    /// `maskedPaths` and `readonlyPaths` are empty.
+    Unmasked,
+}
+
+/// `run`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunArgs {
+    /// What it has in common with `create`.
+    pub create: CreateArgs,
+    /// `--detach`
+    pub detach: bool,
+    /// `--keep`
+    pub keep: bool,
+    /// `--no-subreaper`
+    pub no_subreaper: bool,
+}
+
+/// `kill`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KillArgs {
+    /// The container.
+    pub id: ContainerId,
+    /// As typed; TERM when nothing was.
+    pub signal: String,
+    /// `--all`
+    pub all: bool,
+}
+
+/// `delete`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeleteArgs {
+    /// The container.
+    pub id: ContainerId,
+    /// `--force`
+    pub force: bool,
+}
+
+/// How `list` prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListForm {
+    /// Columns for people.
+    Table,
+    /// An array of state objects.
+    Json,
+    /// Only ids.
+    Quiet,
+}
+
+/// `spec`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpecArgs {
+    /// `--bundle`
+    pub bundle: Option<PathBuf>,
+    /// `--config`
+    pub config: Option<PathBuf>,
+    /// `--proc-mount`
+    pub proc_mount: ProcMount,
+    /// `--rootless`
+    pub rootless: bool,
+}
+
+/// Typed access to what clap found.
+pub(super) struct Matches(pub(super) ArgMatches);
+
+impl Matches {
+    pub(super) fn is_set(&self, name: &str) -> bool {
+        self.0.get_one::<bool>(name).copied().unwrap_or(false)
+    }
+
+    fn path(&self, name: &str) -> Option<PathBuf> {
+        self.0.get_one::<PathBuf>(name).filter(|path| !path.as_os_str().is_empty()).cloned()
+    }
+
+    fn word(&self, name: &str) -> &str {
+        self.0.get_one::<String>(name).map_or("", String::as_str)
+    }
+
+    fn positional(&self, name: &str) -> Option<&OsStr> {
+        self.0.get_one::<OsString>(name).map(OsString::as_os_str)
+    }
+
+    fn id(&self) -> Result<ContainerId> {
+        match self.positional("id") {
+            Some(text) => text.to_string_lossy().parse(),
+            None => Err(Error::new("a container ID is needed").hint("urun list shows the containers")),
+        }
+    }
+
+    fn no_regex(&self) -> Result<()> {
+        if self.is_set("regex") {
+            bail!("--regex is not supported: name the containers one by one");
+        }
+        Ok(())
+    }
+
+    fn proc_mount(&self) -> ProcMount {
+        if self.word("proc-mount") == "unmasked" { ProcMount::Unmasked } else { ProcMount::Default }
+    }
+
+    pub(super) fn globals(&self) -> Globals {
+        let level = match self.word("log-level") {
+            _ if self.is_set("debug") => LogLevel::Debug,
+            "debug" => LogLevel::Debug,
+            "info" => LogLevel::Info,
+            "warning" => LogLevel::Warning,
+            _ => LogLevel::Error,
+        };
+        let driver = match self.word("cgroup-manager") {
+            _ if self.is_set("systemd-cgroup") => Driver::Systemd,
+            "systemd" => Driver::Systemd,
+            "disabled" => Driver::Disabled,
+            _ => Driver::Cgroupfs,
+        };
+        Globals {
+            root: self.path("root"),
+            log: self.0.get_one::<OsString>("log").filter(|text| !text.is_empty()).cloned(),
+            log_format: if self.word("log-format") == "json" { LogFormat::Json } else { LogFormat::Text },
+            log_level: level,
+            driver,
+        }
+    }
+
+    /// The command of a verb that the flag tables know.
+    pub(super) fn command(&self, verb: &str) -> Result<Command> {
+        Ok(match verb {
+            "create" => Command::Create(self.create()?),
+            "run" => Command::Run(RunArgs {
+                create: self.create()?,
+                detach: self.is_set("detach"),
+                keep: self.is_set("keep"),
+                no_subreaper: self.is_set("no-subreaper"),
+            }),
+            "start" => Command::Start(self.id()?),
+            "state" => Command::State(self.id()?),
+            "kill" => Command::Kill(self.kill()?),
+            "delete" => {
+                self.no_regex()?;
+                Command::Delete(DeleteArgs { id: self.id()?, force: self.is_set("force") })
+            }
+            "list" => Command::List(match self.word("format") {
+                _ if self.is_set("quiet") => ListForm::Quiet,
+                "json" => ListForm::Json,
+                _ => ListForm::Table,
+            }),
+            "spec" => Command::Spec(SpecArgs {
+                bundle: self.path("bundle"),
+                config: self.path("config"),
+                proc_mount: self.proc_mount(),
+                rootless: self.is_set("rootless"),
+            }),
+            "features" => Command::Features,
+            other => bail!("unknown command {other:?}"),
+        })
+    }
+
+    fn create(&self) -> Result<CreateArgs> {
+        let bundle = self.path("bundle");
+        let target = match self.positional("id") {
+            Some(text) => Target::from_typed(text)?,
+            None => {
+                return Err(Error::new("a container ID or a bundle directory is needed")
+                    .hint("urun run ./DIR runs the bundle in DIR"));
+            }
+        };
+        if let (Some(bundle), Target::Bundle(other)) = (&bundle, &target) {
+            bail!("two bundles: {} and --bundle {}", other.display(), bundle.display());
+        }
+        Ok(CreateArgs {
+            target,
+            bundle,
+            config: self.path("config"),
+            console_socket: self.path("console-socket"),
+            pid_file: self.path("pid-file"),
+            pidfd_socket: self.path("pidfd-socket"),
+            preserve_fds: self.0.get_one("preserve-fds").copied().unwrap_or(0),
+            proc_mount: self.proc_mount(),
+            no_pivot: self.is_set("no-pivot"),
+            no_new_keyring: self.is_set("no-new-keyring"),
+        })
+    }
+
+    fn kill(&self) -> Result<KillArgs> {
+        self.no_regex()?;
+        let signal = self.positional("signal").map_or("TERM".into(), OsStr::to_string_lossy);
+        Ok(KillArgs { id: self.id()?, signal: signal.into_owned(), all: self.is_set("all") })
+    }
+}
+
+impl Target {
+    fn from_typed(text: &OsStr) -> Result<Self> {
+        let is_path = text.as_encoded_bytes().contains(&b'/') || text == "." || text == "..";
+        Ok(if is_path { Self::Bundle(text.into()) } else { Self::Id(text.to_string_lossy().parse()?) })
+    }
+}

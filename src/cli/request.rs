@@ -1,0 +1,202 @@
+//! What the user meant: paths made absolute, defaults filled in.
+
+use super::args::{CreateArgs, Globals, ProcMount, RunArgs, Target};
+use crate::{
+    bail,
+    error::{Context, Error, Result},
+    state::{ContainerId, Driver},
+};
+use std::{
+    ffi::OsStr,
+    path::{Path, PathBuf},
+};
+
+/// What `create` and `run` are asked for. Every path is absolute.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CreateRequest {
+    /// Where the container's state is kept.
+    pub state_root: PathBuf,
+    /// What manages its cgroup.
+    pub driver: Driver,
+    /// Its name.
+    pub name: Name,
+    /// Its bundle.
+    pub bundle: PathBuf,
+    /// Its config.json.
+    pub config: PathBuf,
+    /// Where the terminal's master is sent.
+    pub console_socket: Option<PathBuf>,
+    /// Where the pid is written.
+    pub pid_file: Option<PathBuf>,
+    /// Where a pidfd is sent.
+    pub pidfd_socket: Option<PathBuf>,
+    /// How many descriptors from 3 on are handed down beside `LISTEN_FDS`.
+    pub preserve_fds: u32,
+    /// Whether masks of config.json are dropped.
+    pub proc_mount: ProcMount,
+    /// Whether pivot_root(2) must not be used.
+    pub no_pivot: bool,
+    /// Whether the caller's session keyring is kept.
+    pub no_new_keyring: bool,
+    /// Whether nobody waits for the container: always, but for `run` without `--detach`.
+    pub detach: bool,
+    /// Whether `run` leaves the ended container in place.
+    pub keep: bool,
+    /// Whether `run` adopts no orphans.
+    pub no_subreaper: bool,
+}
+
+/// The name of a container to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Name {
+    /// This one.
+    Exact(ContainerId),
+    /// This one or the first free one made from it; it is printed.
+    Like(ContainerId),
+}
+
+impl CreateRequest {
+    /// The request of `create`.
+    pub fn from_create(globals: &Globals, args: CreateArgs) -> Result<Self> {
+        if globals.driver == Driver::Systemd {
+            return Err(Error::new(
+                "the systemd cgroup manager is not supported yet by this version of urun",
+            )
+            .hint("use cgroupfs: leave out --systemd-cgroup (CRI-O: cgroup_manager = \"cgroupfs\")"));
+        }
+        let (name, bundle) = match args.target {
+            Target::Id(id) => (Name::Exact(id), absolute(args.bundle.as_deref().unwrap_or(Path::new(".")))?),
+            Target::Bundle(path) => {
+                // `.` and `..` have no name of their own, so links are followed here.
+                let bundle =
+                    path.canonicalize().with_context(|| format!("open bundle {}", path.display()))?;
+                (Name::Like(ContainerId::like(&bundle)), bundle)
+            }
+        };
+        Ok(Self {
+            state_root: state_root(globals)?,
+            driver: globals.driver,
+            name,
+            config: args.config.map_or_else(|| Ok(bundle.join("config.json")), |path| absolute(&path))?,
+            bundle,
+            console_socket: args.console_socket.as_deref().map(absolute).transpose()?,
+            pid_file: args.pid_file.as_deref().map(absolute).transpose()?,
+            pidfd_socket: args.pidfd_socket.as_deref().map(absolute).transpose()?,
+            preserve_fds: args.preserve_fds,
+            proc_mount: args.proc_mount,
+            no_pivot: args.no_pivot,
+            no_new_keyring: args.no_new_keyring,
+            detach: true,
+            keep: true,
+            no_subreaper: true,
+        })
+    }
+
+    /// The request of `run`.
+    pub fn from_run(globals: &Globals, args: RunArgs) -> Result<Self> {
+        let RunArgs { create, detach, keep, no_subreaper } = args;
+        Ok(Self { detach, keep, no_subreaper, ..Self::from_create(globals, create)? })
+    }
+}
+
+/// `path` as seen from `/`; symbolic links are left alone.
+pub fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path).with_context(|| format!("find the current directory for {}", path.display()))
+}
+
+/// The state root: `--root`, else `$XDG_RUNTIME_DIR/urun` for a caller who is not real root, else `/run/urun`.
+/// Real root is uid 0 of the first user namespace: root of a rootless engine's namespace keeps its containers with
+/// the user's. An empty variable is an absent one (Podman sends it empty to root).
+pub fn state_root(globals: &Globals) -> Result<PathBuf> {
+    let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR");
+    match &globals.root {
+        Some(root) => absolute(root),
+        None => default_root(runtime_dir.as_deref(), is_real_root),
+    }
+}
+
+fn default_root(runtime_dir: Option<&OsStr>, is_real_root: impl FnOnce() -> bool) -> Result<PathBuf> {
+    match runtime_dir.filter(|dir| !dir.is_empty()) {
+        Some(dir) if !is_real_root() => {
+            let dir = Path::new(dir);
+            if !dir.is_absolute() {
+                bail!("XDG_RUNTIME_DIR is {}, which is not absolute", dir.display());
+            }
+            Ok(dir.join("urun"))
+        }
+        _ => Ok("/run/urun".into()),
+    }
+}
+
+/// uid 0 of the first user namespace, the only one whose map is the whole identity. Also true in a namespace that was
+/// given every id, whose root is as good.
+pub fn is_real_root() -> bool {
+    nix::unistd::geteuid().is_root()
+        && has_every_id(&std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default())
+}
+
+/// An unreadable map (no /proc) tells nothing; the first user namespace is then the likely one.
+fn has_every_id(uid_map: &str) -> bool {
+    uid_map.trim().is_empty() || uid_map.split_whitespace().eq(["0", "0", "4294967295"])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_state_root_follows_the_caller() {
+        let root = |dir: Option<&str>, real| {
+            default_root(dir.map(OsStr::new), || real).map(|path| path.display().to_string()).ok()
+        };
+        assert_eq!(root(None, true).as_deref(), Some("/run/urun"));
+        assert_eq!(root(None, false).as_deref(), Some("/run/urun"));
+        assert_eq!(root(Some(""), false).as_deref(), Some("/run/urun"));
+        assert_eq!(root(Some("/run/user/7"), false).as_deref(), Some("/run/user/7/urun"));
+        assert_eq!(root(Some("/run/user/7"), true).as_deref(), Some("/run/urun"));
+        assert_eq!(root(Some("relative"), false), None);
+    }
+
+    #[test]
+    fn real_root_has_every_id() {
+        assert!(has_every_id("         0          0 4294967295\n"));
+        assert!(has_every_id(""));
+        assert!(!has_every_id("0 1000 1\n1 100000 65536\n"));
+        assert!(!has_every_id("0 0 65536\n"));
+    }
+
+    #[test]
+    fn systemd_is_refused_for_creation_only() {
+        let globals = Globals { driver: Driver::Systemd, ..Globals::default() };
+        assert!(state_root(&globals).is_ok());
+        let args = CreateArgs {
+            target: Target::Id("c".parse().unwrap()),
+            bundle: None,
+            config: None,
+            console_socket: None,
+            pid_file: None,
+            pidfd_socket: None,
+            preserve_fds: 0,
+            proc_mount: ProcMount::Default,
+            no_pivot: false,
+            no_new_keyring: false,
+        };
+        let error = CreateRequest::from_create(&globals, args.clone()).unwrap_err();
+        assert!(error.to_string().contains("not supported yet"), "{error}");
+        assert!(error.remedy().unwrap().contains("cgroupfs"));
+        let request = CreateRequest::from_create(&Globals::default(), args).unwrap();
+        assert_eq!(request.bundle, std::env::current_dir().unwrap());
+        assert_eq!(request.config, request.bundle.join("config.json"));
+        assert!(request.detach);
+    }
+
+    #[test]
+    fn a_bundle_gives_its_name() {
+        let args = super::super::Line::parse(["run", "/proc/self/../../usr/"].map(Into::into)).unwrap();
+        let super::super::Command::Run(args) = args.command().unwrap() else { panic!() };
+        let request = CreateRequest::from_run(&Globals::default(), args).unwrap();
+        assert_eq!(request.bundle, Path::new("/usr"));
+        assert_eq!(request.name, Name::Like("usr".parse().unwrap()));
+        assert!(!request.detach);
+    }
+}
