@@ -61,6 +61,15 @@ impl Error {
         self
     }
 
+    /// Adds a failure that followed, behind the cause: of a clean-up for instance.
+    #[must_use]
+    pub fn also(mut self, other: &Self) -> Self {
+        if let Some(cause) = self.0.chain.last_mut() {
+            cause.push_str(&format!("; then {other}"));
+        }
+        self
+    }
+
     /// Marks the error as one that callers branch on.
     #[must_use]
     pub fn kind(mut self, kind: Kind) -> Self {

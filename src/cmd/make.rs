@@ -18,12 +18,12 @@ use crate::{
     },
     plan::{self, Plan, proc_mount},
     spec::{self, Config, NamespaceKind},
-    state::{Entry, Init, PidNamespace, Record, Stage, Status, Store, document},
+    state::{Entry, Init, PidNamespace, Record, START_SOCKET, Stage, Status, Store, document},
     sys::{clone::Child, fd, proc::Proc, seal, signal, socket},
     tty,
 };
 use std::{
-    io::Read,
+    io::{Read, Write},
     os::fd::{AsFd, OwnedFd},
 };
 
@@ -57,7 +57,7 @@ pub enum Waits {
 const LARGEST_CONFIG: u64 = 64 << 20;
 
 /// Makes the container. Whatever fails, nothing is left behind.
-pub fn make(request: &CreateRequest, waits: Waits, log: &Log) -> Result<Made> {
+pub fn make(request: &CreateRequest, waits: Waits, log: &mut Log) -> Result<Made> {
     signal::ignore(libc::SIGPIPE)?;
     let preserved = preserved(request)?;
     fd::close_on_exec_from(3 + preserved.total.cast_unsigned())?;
@@ -70,7 +70,7 @@ pub fn make(request: &CreateRequest, waits: Waits, log: &Log) -> Result<Made> {
     let mut plan = plan::create::plan(&config, &planned(request, &preserved), &facts)?;
     seal_if_exposed(&plan, &proc)?;
     for warning in &plan.warnings {
-        log.warning(warning);
+        log.warn(warning);
     }
     hook::open_all(&mut plan.hooks.create_container)?;
     let joins = ns::apply::open(&plan.namespaces.joins)?;
@@ -182,7 +182,7 @@ fn record(request: &CreateRequest, config: &Config, plan: &Plan, entry: &Entry, 
 /// A container in the making.
 struct Attempt<'a> {
     request: &'a CreateRequest,
-    log: &'a Log,
+    log: &'a mut Log,
     plan: Plan,
     record: Record,
     entry: Entry,
@@ -206,7 +206,7 @@ impl Attempt<'_> {
         self.cgroup = cgroup::create(&self.plan.cgroup)?;
         let park = match waits {
             Waits::ForCaller => Park::Line,
-            Waits::ForStart => Park::Socket(socket::bind(&self.entry.start_socket())?),
+            Waits::ForStart => Park::Socket(socket::bind(&self.entry.path().join(START_SOCKET))?),
         };
         let state_record = self.record.clone();
         let state = move |moment, pid| {
@@ -216,7 +216,7 @@ impl Attempt<'_> {
         let mut serving = Serving {
             plan: &self.plan,
             request: self.request,
-            log: self.log,
+            log: &mut *self.log,
             entry: &self.entry,
             record: &mut self.record,
             cgroup: self.cgroup.as_ref(),
@@ -233,7 +233,12 @@ impl Attempt<'_> {
             state: &state,
         };
         let launched = launch::launch(&setting, &mut serving)?;
-        self.settle(&launched).inspect_err(|_| launched.kill())?;
+        if let Err(error) = self.settle(&launched) {
+            return Err(match launched.kill() {
+                Ok(()) => error,
+                Err(failure) => error.also(&failure),
+            });
+        }
         Ok(launched)
     }
 
@@ -260,33 +265,74 @@ impl Attempt<'_> {
         Made { entry, record, plan, launched, master, cgroup }
     }
 
-    /// Removes every trace. The processes are gone already; what cannot be removed is reported behind the cause.
-    fn undo(self, mut error: Error) -> Error {
+    /// The processes are gone already.
+    fn undo(self, error: Error) -> Error {
         let Self { record, entry, cgroup, plan, .. } = self;
-        let state = document(&record, Status::Stopped, 0);
-        let setting = hook::Setting {
-            cwd: Some(&plan.hooks.bundle),
-            redirection: plan.hooks.redirection.clone(),
-            ..hook::Setting::default()
-        };
-        let mut failures = match record.init {
-            Some(_) => hook::run_tolerant(&plan.hooks.poststop, &state, &setting),
-            None => Vec::new(),
-        };
-        failures.extend(cgroup.and_then(|cgroup| cgroup.destroy().err()));
-        failures.extend(entry.remove().err());
-        for failure in failures {
-            error = error.also(&failure);
-        }
-        error
+        remove(entry, &record, &plan, cgroup, error)
     }
+}
+
+impl Made {
+    /// Where the caller named only a bundle, the id is what later commands need to know.
+    pub fn print_name(&self, request: &CreateRequest) -> Result<()> {
+        match request.name {
+            Name::Exact(_) => Ok(()),
+            Name::Like(_) => writeln!(std::io::stdout(), "{}", self.entry.id()).context("print the container's id"),
+        }
+    }
+
+    /// Tells init to execute, and runs the poststart hooks.
+    pub fn start(&mut self, log: &mut Log) -> Result<()> {
+        let state = document(&self.record, Status::Running, self.launched.init.pid);
+        let agent = launch::start::agent(self.plan.filter.as_ref(), &state, self.launched.init.pid)?;
+        launch::start::start(&mut self.launched.link, &self.launched.init, agent.as_ref(), &mut |note| log.warn(note))?;
+        hook::run_all(&self.plan.hooks.poststart, &state, &self.plan.hooks.setting())
+    }
+
+    /// Ends what could not be started, and removes every trace.
+    pub fn destroy(self, error: Error) -> Error {
+        let Self { record, entry, plan, launched, cgroup, .. } = self;
+        let error = match launched.kill() {
+            Ok(()) => error,
+            Err(failure) => error.also(&failure),
+        };
+        remove(entry, &record, &plan, cgroup, error)
+    }
+
+    /// Removes the container that has ended: its poststop hooks, its groups, its record.
+    pub fn clean_up(self, log: &mut Log) -> Result<()> {
+        let Self { record, entry, plan, cgroup, .. } = self;
+        let state = document(&record, Status::Stopped, 0);
+        for failure in hook::run_tolerant(&plan.hooks.poststop, &state, &plan.hooks.setting()) {
+            log.warn(failure);
+        }
+        cgroup.map_or(Ok(()), |cgroup| cgroup.destroy())?;
+        entry.remove()
+    }
+}
+
+/// Removes every trace of a container whose processes are gone; what cannot be removed is told behind the cause.
+fn remove(entry: Entry, record: &Record, plan: &Plan, cgroup: Option<Cgroup>, mut error: Error) -> Error {
+    let mut failures = match record.init {
+        Some(_) => {
+            let state = document(record, Status::Stopped, 0);
+            hook::run_tolerant(&plan.hooks.poststop, &state, &plan.hooks.setting())
+        }
+        None => Vec::new(),
+    };
+    failures.extend(cgroup.and_then(|cgroup| cgroup.destroy().err()));
+    failures.extend(entry.remove().err());
+    for failure in failures {
+        error = error.also(&failure);
+    }
+    error
 }
 
 /// The runtime's side of the launch.
 struct Serving<'a> {
     plan: &'a Plan,
     request: &'a CreateRequest,
-    log: &'a Log,
+    log: &'a mut Log,
     entry: &'a Entry,
     record: &'a mut Record,
     cgroup: Option<&'a Cgroup>,
@@ -303,17 +349,12 @@ impl Host for Serving<'_> {
 
     fn hooks(&mut self, init: &Child) -> Result<()> {
         let hooks = &self.plan.hooks;
-        let setting = hook::Setting {
-            cwd: Some(&hooks.bundle),
-            redirection: hooks.redirection.clone(),
-            ..hook::Setting::default()
-        };
-        hook::run_all(&hooks.create_runtime, &(self.state)(Moment::Creating, init.pid), &setting)
+        hook::run_all(&hooks.create_runtime, &(self.state)(Moment::Creating, init.pid), &hooks.setting())
     }
 
     fn terminal(&mut self, master: OwnedFd) -> Result<()> {
         match &self.request.console_socket {
-            Some(socket) => tty::console::hand_over(socket, master.as_fd()),
+            Some(socket) => tty::console::hand_over(socket, master.as_fd(), "/dev/pts/0"),
             None => {
                 *self.master = Some(master);
                 Ok(())
@@ -322,6 +363,6 @@ impl Host for Serving<'_> {
     }
 
     fn note(&mut self, note: &Error) {
-        self.log.warning(note);
+        self.log.warn(note);
     }
 }

@@ -212,12 +212,7 @@ impl Assembler<'_> {
         }
         let pid = if plan.namespaces.makes(NamespaceKind::Pid) { 1 } else { init.pid };
         let state = (self.setting.state)(Moment::Creating, pid);
-        let setting = hook::Setting {
-            cwd: Some(&plan.hooks.bundle),
-            redirection: plan.hooks.redirection.clone(),
-            ..hook::Setting::default()
-        };
-        hook::run_all(hooks, &state, &setting)
+        hook::run_all(hooks, &state, &plan.hooks.setting())
     }
 }
 

@@ -173,8 +173,7 @@ impl Init<'_> {
             return Ok(());
         }
         let state = (self.setting.state)(Moment::Created, own_pid());
-        let setting = hook::Setting { redirection: hooks.redirection.clone(), ..hook::Setting::default() };
-        hook::run_all(&hooks.start_container, &state, &setting)
+        hook::run_all(&hooks.start_container, &state, &hooks.inner_setting())
     }
 }
 

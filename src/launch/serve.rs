@@ -66,6 +66,14 @@ pub struct Launched {
     pub link: Link<ToInit, FromInit>,
 }
 
+impl Launched {
+    /// Ends init and waits until it is gone.
+    pub fn kill(&self) -> Result<()> {
+        pidfd::send_signal(self.init.as_fd(), libc::SIGKILL)?;
+        pidfd::wait(self.init.as_fd()).map(drop)
+    }
+}
+
 /// The processes of a launch. Until it has succeeded, they end with it.
 struct Born {
     assembler: Option<Child>,

@@ -3,7 +3,10 @@
 use super::link::{FromInit, Link, ToInit};
 use crate::{
     error::{Context, Error, Result},
-    seccomp::{self, plan::Listener},
+    seccomp::{
+        self,
+        plan::{Filter, Listener},
+    },
     sys::clone::Child,
 };
 use std::{
@@ -17,19 +20,31 @@ const LISTENER_PATIENCE: Duration = Duration::from_secs(10);
 /// What the caller of start has to hand to a seccomp agent.
 #[derive(Debug)]
 pub struct Agent<'a> {
-    /// Where it listens.
-    pub listener: &'a Listener,
-    /// The document that goes with the descriptor.
-    pub document: Vec<u8>,
+    listener: &'a Listener,
+    document: Vec<u8>,
+}
+
+/// The agent of a filter that asks somebody; `state` is the container's state document.
+pub fn agent<'a>(filter: Option<&'a Filter>, state: &[u8], pid: i32) -> Result<Option<Agent<'a>>> {
+    let Some(listener) = filter.and_then(|filter| filter.listener.as_ref()) else { return Ok(None) };
+    let state = serde_json::from_slice(state).map_err(Error::new).context("read the state document")?;
+    let document = seccomp::notify::state_document(pid, listener.metadata.as_deref(), &state);
+    Ok(Some(Agent { listener, document }))
 }
 
 /// Tells init to execute and waits until it has: the line ends when execve(2) worked. An execve that failed is
 /// reported here, whole.
-pub fn start(mut link: Link<ToInit, FromInit>, init: &Child, agent: Option<&Agent<'_>>) -> Result<()> {
+pub fn start(
+    link: &mut Link<ToInit, FromInit>,
+    init: &Child,
+    agent: Option<&Agent<'_>>,
+    note: &mut dyn FnMut(Error),
+) -> Result<()> {
     link.say(&ToInit::Start)?;
     while let Some(heard) = link.hear()? {
         match heard.word {
             FromInit::Failed(error) => return Err(error),
+            FromInit::Note(text) => note(text),
             FromInit::Ready => return Err(Error::new("init says that it is ready a second time")),
             FromInit::Listener(number) => {
                 let agent =

@@ -5,7 +5,7 @@ pub mod proc_mount;
 
 use crate::{
     cgroup, cred,
-    hook::plan::{Program as HookProgram, Redirection},
+    hook::{self, Program as HookProgram, Redirection},
     mount,
     ns::{plan::Namespaces, sysctl},
     seccomp,
@@ -76,4 +76,16 @@ pub struct Hooks {
     pub redirection: Redirection,
     /// The bundle, their working directory.
     pub bundle: PathBuf,
+}
+
+impl Hooks {
+    /// The surroundings of hooks in the runtime's namespaces.
+    pub fn setting(&self) -> hook::Setting<'_> {
+        hook::Setting { cwd: Some(&self.bundle), redirection: self.redirection.clone(), ..hook::Setting::default() }
+    }
+
+    /// The surroundings of hooks inside the container, where the bundle has no name.
+    pub fn inner_setting(&self) -> hook::Setting<'_> {
+        hook::Setting { redirection: self.redirection.clone(), ..hook::Setting::default() }
+    }
 }
