@@ -1,1 +1,26 @@
-//! Control groups, version 1, 2 and hybrid, through cgroupfs.
+//! Control groups: where the container's group is, what is written into it, who enters it, how it goes away.
+//!
+//! [`plan`](mod@plan) turns `linux.cgroupsPath` and `linux.resources` into a [`Plan`]: one directory for each hierarchy with the
+//! ordered writes and the device program. [`apply`] makes it so and gives a [`Cgroup`], which later commands get back
+//! from the [`Record`] in the state file. Every file below a hierarchy is reached through directory descriptors of file
+//! systems that were proven to be cgroup file systems; a name with `..`, NUL or a newline never gets that far.
+
+pub mod apply;
+mod bpf;
+mod device;
+mod dir;
+mod group;
+mod limit;
+mod path;
+pub mod plan;
+mod record;
+mod v1;
+mod v2;
+mod write;
+
+pub use apply::create;
+pub use group::{Cgroup, Freezer};
+pub use limit::{Current, Limits, limits};
+pub use plan::{Caller, Driver, Group, Input, Owner, Plan, Refused, plan};
+pub use record::Record;
+pub use write::{Missing, Op, Version, Write};

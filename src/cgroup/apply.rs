@@ -1,0 +1,326 @@
+//! Makes the groups of a plan.
+
+use super::{
+    dir::{Dir, Made},
+    group::{Cgroup, Member},
+    plan::{Group, Owner, Plan, Refused},
+    record::Record,
+    write::{Missing, Op, Version, Write},
+};
+use crate::{
+    bail,
+    error::{Context, Error, Result},
+    sys::bpf,
+};
+use std::{collections::BTreeMap, os::fd::AsFd};
+
+/// The remedy for a refusal.
+pub const DELEGATE: &str = "the caller needs a delegated cgroup: run it in a systemd user session or scope with Delegate=yes, \
+                            or choose a linux.cgroupsPath that it may write to";
+
+/// What the kernel hands over with a group when /sys/kernel/cgroup/delegate does not say (Linux before 4.15).
+const DELEGATED: &str = "cgroup.procs\ncgroup.subtree_control\ncgroup.threads\n";
+
+/// Why a controller could not be enabled.
+type Refusals = BTreeMap<String, Error>;
+
+/// Makes the groups: directories, controllers, writes, owner, device program. When a step fails, everything it made is
+/// removed again, parents included.
+///
+/// # Errors
+/// Any refusal by the kernel that the plan does not put up with; a group that is in use already.
+pub fn create(plan: &Plan) -> Result<Cgroup> {
+    let Plan::Groups { groups, .. } = plan else { return Ok(Cgroup::default()) };
+    let mut made = Undo::default();
+    let mut members = Vec::new();
+    for group in groups {
+        match create_group(group, &mut made) {
+            Ok(member) => members.push(member),
+            Err(error) if group.refused == Refused::Without && is_refusal(&error) => {}
+            Err(error) => return Err(made.undo(error)),
+        }
+    }
+    let hierarchies = members.iter().map(|member| (member.mount.clone(), member.path.clone())).collect();
+    Ok(Cgroup { record: Record { driver: "cgroupfs".to_owned(), hierarchies }, members })
+}
+
+/// Writes what had to wait until the container's first process was born in the group.
+pub fn settle(plan: &Plan, cgroup: &Cgroup) -> Result<()> {
+    let Plan::Groups { groups, .. } = plan else { return Ok(()) };
+    for group in groups.iter().filter(|group| !group.late.is_empty()) {
+        let member = cgroup.members.iter().find(|member| member.mount == group.mount);
+        let Some(member) = member else { bail!("the cgroup in {} is gone", group.mount.display()) };
+        write_all(&member.dir, &group.late, &Refusals::new())?;
+    }
+    Ok(())
+}
+
+/// The directories that were made, in order.
+#[derive(Default)]
+struct Undo(Vec<(Dir, String)>);
+
+impl Undo {
+    fn undo(self, mut error: Error) -> Error {
+        for (parent, name) in self.0.into_iter().rev() {
+            if let Err(left) = parent.remove(&name) {
+                error = error.context(format_args!("(left behind: {left})"));
+            }
+        }
+        error
+    }
+}
+
+fn is_refusal(error: &Error) -> bool {
+    matches!(error.errno(), Some(libc::EACCES | libc::EPERM | libc::EROFS))
+}
+
+fn create_group(group: &Group, made: &mut Undo) -> Result<Member> {
+    let (root, version) = Dir::hierarchy(&group.mount)?;
+    if version != group.version {
+        bail!("{} has changed its cgroup version meanwhile", group.mount.display());
+    }
+    let (parents, leaf) = group.path.rsplit_once('/').unwrap_or(("", &group.path));
+    let mut refusals = Refusals::new();
+    let parent = make_parents(&root, parents.trim_start_matches('/'), group, made, &mut refusals)?;
+    let (dir, state) = parent.make(leaf)?;
+    match state {
+        Made::New => made.0.push((parent.open("")?, leaf.to_owned())),
+        Made::Existed => refuse_used(&dir)?,
+    }
+    if version == Version::V2 && !parents.is_empty() && state == Made::New && is_frozen(&dir)? {
+        // A process born here would never run, and nobody would know why.
+        return Err(Error::new("container's cgroup unexpectedly frozen")
+            .context(format_args!("cgroup {}", dir.name().display()))
+            .hint("a group above it is frozen: thaw it first"));
+    }
+    if group.fill_cpuset {
+        fill_cpuset(&parent, &dir)?;
+    }
+    write_all(&dir, &group.writes, &refusals)?;
+    if let Some(owner) = group.owner {
+        give(&dir, owner)?;
+    }
+    if let Some(program) = &group.devices {
+        attach(&dir, program, state).context("restrict devices by an eBPF program").hint(
+            "the kernel needs CONFIG_CGROUP_BPF and CONFIG_BPF_SYSCALL, and the caller CAP_BPF and CAP_NET_ADMIN, or \
+             CAP_SYS_ADMIN",
+        )?;
+    }
+    Ok(Member { version, mount: group.mount.clone(), path: group.path.clone(), parent, dir })
+}
+
+/// The parent of the group, made where it is missing, with the controllers enabled on the way.
+fn make_parents(
+    root: &Dir,
+    path: &str,
+    group: &Group,
+    made: &mut Undo,
+    refusals: &mut Refusals,
+) -> Result<Dir> {
+    match root.open(path) {
+        // The usual case after the first container: the parent is there and hands on all controllers.
+        Ok(parent) if group.fill_cpuset => {
+            if path.is_empty() {
+                return Ok(parent);
+            }
+        }
+        Ok(parent) if group.controllers.is_empty() || hands_on_all(&parent, group)? => return Ok(parent),
+        Ok(_) => {}
+        Err(error) if error.errno() == Some(libc::ENOENT) => {}
+        Err(error) => return Err(error),
+    }
+    let mut current = root.open("")?;
+    for name in path.split('/').filter(|name| !name.is_empty()) {
+        enable(&current, &group.controllers, refusals);
+        let (next, state) = current.make(name)?;
+        if group.fill_cpuset {
+            fill_cpuset(&current, &next)?;
+        }
+        if state == Made::New {
+            made.0.push((current, name.to_owned()));
+        }
+        current = next;
+    }
+    enable(&current, &group.controllers, refusals);
+    Ok(current)
+}
+
+fn hands_on_all(parent: &Dir, group: &Group) -> Result<bool> {
+    let enabled = parent.read("cgroup.subtree_control")?;
+    let enabled: Vec<&str> = enabled.split_whitespace().collect();
+    Ok(group.controllers.iter().all(|controller| enabled.contains(&controller.as_str())))
+}
+
+/// Enables controllers for the children of a group: all at once, else those that the kernel lets. Why it did not is
+/// remembered until a limit needs one.
+fn enable(dir: &Dir, controllers: &[String], refusals: &mut Refusals) {
+    let words: Vec<String> = controllers.iter().map(|name| format!("+{name}")).collect();
+    if words.is_empty() || dir.write("cgroup.subtree_control", &words.join(" ")).is_ok() {
+        return;
+    }
+    for (name, word) in controllers.iter().zip(words) {
+        if let Err(error) = dir.write("cgroup.subtree_control", &word) {
+            refusals.entry(name.clone()).or_insert(error);
+        }
+    }
+}
+
+/// Refuses a group that somebody uses, in the words of runc.
+fn refuse_used(dir: &Dir) -> Result<()> {
+    let mut pids = Vec::new();
+    super::group::collect(dir, &mut pids)?;
+    let name = || format!("cgroup {}", dir.name().display());
+    if !pids.is_empty() {
+        return Err(Error::new(format_args!(
+            "container's cgroup is not empty: {} process(es) found",
+            pids.len()
+        ))
+        .context(name())
+        .hint("another container or service has the same linux.cgroupsPath"));
+    }
+    if is_frozen(dir)? {
+        return Err(Error::new("container's cgroup unexpectedly frozen")
+            .context(name())
+            .hint("thaw or remove it"));
+    }
+    Ok(())
+}
+
+/// Whether a group is frozen, of itself or through one above; false in a hierarchy without a freezer.
+pub fn is_frozen(dir: &Dir) -> Result<bool> {
+    for (file, sign) in [("cgroup.events", "frozen 1"), ("freezer.state", "FR")] {
+        match dir.read(file) {
+            Ok(text) if text.lines().any(|line| line.starts_with(sign)) => return Ok(true),
+            Ok(_) => {}
+            Err(error) if error.errno() == Some(libc::ENOENT) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(false)
+}
+
+/// Copies CPUs and memory nodes from the parent where a group has none yet: until then no process can enter it.
+fn fill_cpuset(parent: &Dir, dir: &Dir) -> Result<()> {
+    for file in ["cpuset.cpus", "cpuset.mems"] {
+        if dir.read(file)?.trim().is_empty() {
+            dir.write(file, parent.read(file)?.trim())?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes in order.
+pub fn write_all(dir: &Dir, ops: &[Op], refusals: &Refusals) -> Result<()> {
+    for op in ops {
+        let mut pending: Vec<&Write> = op.writes().iter().collect();
+        while !pending.is_empty() {
+            let before = pending.len();
+            let mut last = None;
+            let mut refused = Vec::new();
+            for write in pending {
+                match write_one(dir, write, refusals) {
+                    Ok(()) => {}
+                    // Another value of the step may have to change first.
+                    Err(error) if error.errno() == Some(libc::EINVAL) => {
+                        refused.push(write);
+                        last.get_or_insert(error);
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            if let Some(error) = last.filter(|_| refused.len() == before) {
+                return Err(error);
+            }
+            pending = refused;
+        }
+    }
+    Ok(())
+}
+
+fn write_one(dir: &Dir, write: &Write, refusals: &Refusals) -> Result<()> {
+    let (mut file, mut value) = (&write.file, &write.value);
+    let mut result = dir.write(file, value);
+    if is_missing(&result) {
+        match &write.missing {
+            Missing::Fine => return Ok(()),
+            Missing::Error => {}
+            Missing::Instead(other, instead) => {
+                (file, value) = (other, instead);
+                result = dir.write(file, value);
+            }
+        }
+    }
+    let missing = is_missing(&result);
+    result.map_err(
+        |error| if missing { not_enabled(dir, file, error, refusals) } else { hint_write(file, error) },
+    )
+}
+
+fn is_missing(result: &Result<()>) -> bool {
+    result.as_ref().is_err_and(|error| error.errno() == Some(libc::ENOENT))
+}
+
+/// Explains a file that is not there: its controller is not enabled, or the kernel does not know it.
+fn not_enabled(dir: &Dir, file: &str, error: Error, refusals: &Refusals) -> Error {
+    let controller = file.split('.').next().unwrap_or(file);
+    let enabled = dir.read("cgroup.controllers").unwrap_or_default();
+    if controller == "cgroup" || enabled.is_empty() && !refusals.contains_key(controller) {
+        return error.hint("this kernel, or the device's I/O scheduler, has no such setting");
+    }
+    if enabled.split_whitespace().any(|name| name == controller) {
+        return error.hint("the controller is enabled, but this kernel does not have the setting");
+    }
+    let error = error.context(format_args!("cgroup controller {controller} is not enabled"));
+    match refusals.get(controller) {
+        Some(reason) => error.hint(format_args!("{reason}; {DELEGATE}")),
+        None => error.hint(DELEGATE),
+    }
+}
+
+fn hint_write(file: &str, error: Error) -> Error {
+    let hint = match (error.errno(), file.split('.').next()) {
+        (Some(libc::EBUSY), Some("memory")) => "the group uses more than that already: choose a higher limit",
+        (Some(libc::EBUSY), _) => "the kernel cannot change this while the group has processes or children",
+        (Some(libc::EACCES | libc::EPERM | libc::EROFS), Some("devices")) => "a group above allows less",
+        (Some(libc::EACCES | libc::EPERM | libc::EROFS), _) => DELEGATE,
+        (Some(libc::EINVAL | libc::ERANGE), Some("cpuset")) => {
+            "the group above has to have these CPUs and memory nodes"
+        }
+        (Some(libc::EINVAL), Some("cpu")) => {
+            "period is 1000…1000000 µs, quota at least 1000 µs, burst at most quota, and no more than the group above has"
+        }
+        (Some(libc::EINVAL), Some("memory")) => "memory+swap includes memory and cannot be below it",
+        (Some(libc::ENODEV), _) => "there is no such block device (the whole disk is meant, not a partition)",
+        (Some(libc::EOPNOTSUPP), _) => "this kernel does not support it, or the group is in threaded mode",
+        _ => return error,
+    };
+    error.hint(hint)
+}
+
+/// Gives the group away, but not its limits: the directory and the files that the kernel calls delegatable.
+fn give(dir: &Dir, owner: Owner) -> Result<()> {
+    let list = match std::fs::read_to_string("/sys/kernel/cgroup/delegate") {
+        Ok(list) => list,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => DELEGATED.to_owned(),
+        Err(error) => return Err(error).context("read /sys/kernel/cgroup/delegate"),
+    };
+    for file in std::iter::once("").chain(list.lines()) {
+        match dir.give(file, owner.uid, owner.gid) {
+            // The list names files of controllers that need not be enabled here.
+            Err(error) if error.errno() == Some(libc::ENOENT) && !file.is_empty() => {}
+            result => result.hint(DELEGATE)?,
+        }
+    }
+    Ok(())
+}
+
+/// Attaches a device program as the only one of the group.
+fn attach(dir: &Dir, program: &[bpf::Insn], state: Made) -> Result<()> {
+    let program = bpf::load_device_program(program)?;
+    let before = if state == Made::New { Vec::new() } else { bpf::device_programs(dir.as_fd())? };
+    if let [single] = before.as_slice() {
+        return bpf::attach_device_program(dir.as_fd(), program.as_fd(), Some(single.as_fd()));
+    }
+    bpf::attach_device_program(dir.as_fd(), program.as_fd(), None)?;
+    before.iter().try_for_each(|old| bpf::detach_device_program(dir.as_fd(), old.as_fd()))
+}

@@ -1,0 +1,407 @@
+//! The groups of a container that exists.
+
+use super::{apply::is_frozen, dir::Dir, record::Record, write::Version};
+use crate::{
+    error::{Error, Result},
+    sys::pidfd,
+};
+use std::{
+    collections::VecDeque,
+    os::fd::{AsFd, BorrowedFd},
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+/// How long processes may take to end, freeze or thaw.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Pauses between two looks grow from the first to the second.
+const PAUSES: (Duration, Duration) = (Duration::from_micros(200), Duration::from_millis(50));
+/// A payload may nest groups without end; at most this many are held open at once.
+const OPEN_GROUPS: usize = 128;
+
+/// The groups of one container, one in each hierarchy. Without any (the caller could make none, or nobody wanted one) everything
+/// that has nothing to do succeeds.
+#[derive(Debug, Default)]
+pub struct Cgroup {
+    pub(super) record: Record,
+    pub(super) members: Vec<Member>,
+}
+
+/// The group in one hierarchy.
+#[derive(Debug)]
+pub(super) struct Member {
+    pub version: Version,
+    pub mount: PathBuf,
+    pub path: String,
+    pub parent: Dir,
+    pub dir: Dir,
+}
+
+/// Whether the processes of a group may run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Freezer {
+    /// They stand still.
+    Frozen,
+    /// They run.
+    Thawed,
+}
+
+impl Cgroup {
+    /// Finds the groups again; those that are gone by now are left out.
+    pub fn open(record: Record) -> Result<Self> {
+        let mut members = Vec::new();
+        for (mount, path) in &record.hierarchies {
+            match Member::open(mount, path) {
+                Ok(member) => members.push(member),
+                Err(error) if error.errno() == Some(libc::ENOENT) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Self { record, members })
+    }
+
+    /// What the state file keeps.
+    pub fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// The groups' directories on the host.
+    pub fn paths(&self) -> Vec<PathBuf> {
+        self.members.iter().map(|member| member.dir.name().to_owned()).collect()
+    }
+
+    /// The version 2 group for CLONE_INTO_CGROUP (Linux 5.7), where there is one.
+    pub fn directory_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.unified().map(|member| member.dir.as_fd())
+    }
+
+    /// Moves a process into the version 1 groups: what is left to do for one that was born in the version 2 group.
+    pub fn attach_legacy(&self, pid: i32) -> Result<()> {
+        self.members
+            .iter()
+            .filter(|member| member.version == Version::V1)
+            .try_for_each(|member| member.attach(pid))
+    }
+
+    /// Moves a process into every group.
+    pub fn attach(&self, pid: i32) -> Result<()> {
+        self.members.iter().try_for_each(|member| member.attach(pid))
+    }
+
+    /// Every process in the groups and in groups below them, sorted. Processes of other pid namespaces have no number here and are
+    /// left out.
+    pub fn processes(&self) -> Result<Vec<i32>> {
+        let mut pids = Vec::new();
+        if let Some(member) = self.unified().or_else(|| self.freezer()).or(self.members.first()) {
+            collect(&member.dir, &mut pids)?;
+        }
+        pids.sort_unstable();
+        pids.dedup();
+        Ok(pids)
+    }
+
+    /// Whether the groups are frozen, by whom ever.
+    pub fn frozen(&self) -> Result<Freezer> {
+        for member in self.freezers() {
+            if is_frozen(&member.dir)? {
+                return Ok(Freezer::Frozen);
+            }
+        }
+        Ok(Freezer::Thawed)
+    }
+
+    /// Freezes or thaws every process and waits until it is so.
+    ///
+    /// # Errors
+    /// There is no freezer; a process does not stop in time (it is in an uninterruptible system call), in which case the
+    /// groups are thawed again.
+    pub fn freeze(&self, state: Freezer) -> Result<()> {
+        let Some(member) = self.freezer() else {
+            return Err(Error::new("freeze the container: it has no cgroup with a freezer")
+                .hint("cgroup version 2 (Linux 5.2) or the version 1 freezer controller is needed"));
+        };
+        member.set_frozen(state)?;
+        let mut pause = Pause::new();
+        while is_frozen(&member.dir)? != (state == Freezer::Frozen) || member.is_freezing()? {
+            if !pause.wait() {
+                let error = Error::new(format_args!("{}: still not {state:?}", member.dir.name().display()));
+                return match member.set_frozen(Freezer::Thawed) {
+                    Ok(()) => Err(error
+                        .hint("a process is in an uninterruptible system call, or a group above is frozen")),
+                    Err(thaw) => Err(thaw.context(error)),
+                };
+            }
+            if member.version == Version::V1 {
+                // The version 1 freezer loses against forks and has to be asked again.
+                member.set_frozen(state)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends a signal to every process in the groups and below. SIGKILL goes to all at once where the kernel can (`cgroup.kill`,
+    /// Linux 5.14) and thaws; else the groups are frozen meanwhile so that no fork escapes.
+    pub fn kill(&self, signal: i32) -> Result<()> {
+        let killing = signal == libc::SIGKILL;
+        if killing && self.kill_at_once()? {
+            return self.thaw();
+        }
+        let before = self.frozen()?;
+        if before == Freezer::Thawed && self.freezer().is_some() {
+            match self.freeze(Freezer::Frozen) {
+                // A process that cannot be frozen still gets its signal.
+                Err(_) if killing => {}
+                result => result?,
+            }
+        }
+        let sent = self.processes().and_then(|pids| pids.into_iter().try_for_each(|pid| send(pid, signal)));
+        if killing || before == Freezer::Thawed {
+            self.thaw()?;
+        }
+        sent
+    }
+
+    /// Removes the groups with everything that the payload made below them, bottom up, waiting for processes to end. Groups
+    /// that are gone already are fine. The engine's groups above stay.
+    ///
+    /// # Errors
+    /// Processes that are still there after ten seconds.
+    pub fn destroy(&self) -> Result<()> {
+        let mut pause = Pause::new();
+        for member in &self.members {
+            while !member.remove(&pause)? {
+                if !pause.wait() {
+                    let pids = self.processes()?;
+                    let error =
+                        Error::new(format_args!("Device or resource busy: processes {pids:?} are in it"));
+                    return Err(error
+                        .context(format_args!("remove cgroup {}", member.dir.name().display()))
+                        .hint(
+                            "kill the container first; a process in state D keeps its group until it returns",
+                        ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn unified(&self) -> Option<&Member> {
+        self.members.iter().find(|member| member.version == Version::V2)
+    }
+
+    /// The groups that may have a freezer, the version 1 controller first: it is where engines on such hosts look.
+    fn freezers(&self) -> impl Iterator<Item = &Member> {
+        let legacy = self.members.iter().filter(|member| member.version == Version::V1);
+        legacy.filter(|member| member.dir.read("freezer.state").is_ok()).chain(self.unified())
+    }
+
+    fn freezer(&self) -> Option<&Member> {
+        self.freezers().next()
+    }
+
+    fn kill_at_once(&self) -> Result<bool> {
+        let Some(member) = self.unified() else { return Ok(false) };
+        match member.dir.write("cgroup.kill", "1") {
+            Ok(()) => Ok(true),
+            Err(error) if matches!(error.errno(), Some(libc::ENOENT | libc::EOPNOTSUPP)) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Lets everything run that is frozen here, without waiting: a frozen version 1 group does not even die.
+    fn thaw(&self) -> Result<()> {
+        for member in self.freezers() {
+            if is_frozen(&member.dir)? {
+                member.set_frozen(Freezer::Thawed)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Member {
+    fn open(mount: &std::path::Path, path: &str) -> Result<Self> {
+        let (root, version) = Dir::hierarchy(mount)?;
+        let (parents, leaf) = path.rsplit_once('/').unwrap_or(("", path));
+        super::path::check_name(leaf)?;
+        let parent = root.open(parents.trim_start_matches('/'))?;
+        let dir = parent.open(leaf)?;
+        Ok(Self { version, mount: mount.to_owned(), path: path.to_owned(), parent, dir })
+    }
+
+    fn leaf(&self) -> &str {
+        self.path.rsplit_once('/').map_or(&self.path, |(_, leaf)| leaf)
+    }
+
+    fn attach(&self, pid: i32) -> Result<()> {
+        let mut pause = Pause::new();
+        loop {
+            match self.dir.write("cgroup.procs", &pid.to_string()) {
+                // A task that the scheduler has not seen yet cannot be moved; it will be a moment later.
+                Err(error)
+                    if error.errno() == Some(libc::EINVAL)
+                        && pause.elapsed() < Duration::from_millis(150) =>
+                {
+                    pause.wait();
+                }
+                result => return result.map_err(hint_attach),
+            }
+        }
+    }
+
+    fn set_frozen(&self, state: Freezer) -> Result<()> {
+        match (self.version, state) {
+            (Version::V1, Freezer::Frozen) => self.dir.write("freezer.state", "FROZEN"),
+            (Version::V1, Freezer::Thawed) => self.dir.write("freezer.state", "THAWED"),
+            (Version::V2, Freezer::Frozen) => self.dir.write("cgroup.freeze", "1"),
+            (Version::V2, Freezer::Thawed) => self.dir.write("cgroup.freeze", "0"),
+        }
+    }
+
+    /// Whether a version 1 freezer is under way.
+    fn is_freezing(&self) -> Result<bool> {
+        Ok(self.version == Version::V1 && self.dir.read("freezer.state")?.starts_with("FREEZING"))
+    }
+
+    /// Removes the group; false while something in it is busy.
+    fn remove(&self, pause: &Pause) -> Result<bool> {
+        if is_gone(self.parent.remove(self.leaf()))? {
+            return Ok(true);
+        }
+        remove_children(&self.dir, pause)?;
+        is_gone(self.parent.remove(self.leaf()))
+    }
+}
+
+/// Whether a directory is away; false while it is busy.
+fn is_gone(result: Result<()>) -> Result<bool> {
+    match result {
+        Ok(()) => Ok(true),
+        Err(error) => match error.errno() {
+            Some(libc::ENOENT | libc::ENODEV) => Ok(true),
+            Some(libc::EBUSY | libc::ENOTEMPTY) => Ok(false),
+            _ => Err(error),
+        },
+    }
+}
+
+/// Removes what is below a group, deepest first, as far as it is not busy. Depth costs neither stack nor, beyond a bound,
+/// descriptors: the far end is forgotten and found again by the next call.
+fn remove_children(top: &Dir, pause: &Pause) -> Result<()> {
+    let mut open = VecDeque::from([(top.open("")?, top.children()?)]);
+    let mut busy = false;
+    while let Some((dir, children)) = open.back_mut() {
+        let Some(name) = children.pop() else {
+            open.pop_back();
+            continue;
+        };
+        if pause.is_over() {
+            return Ok(());
+        }
+        if is_gone(dir.remove(&name))? {
+            continue;
+        }
+        let Some(child) = found(dir.open(&name))? else { continue };
+        let Some(below) = found(child.children())? else { continue };
+        busy |= below.is_empty();
+        if !busy {
+            children.push(name);
+            open.push_back((child, below));
+        }
+        if open.len() > OPEN_GROUPS {
+            open.pop_front();
+        }
+    }
+    Ok(())
+}
+
+/// Adds the processes of a group and of those below it.
+pub(super) fn collect(top: &Dir, pids: &mut Vec<i32>) -> Result<()> {
+    let mut open = vec![(top.open("")?, top.children()?)];
+    read_processes(top, pids)?;
+    while let Some((dir, children)) = open.last_mut() {
+        let Some(name) = children.pop() else {
+            open.pop();
+            continue;
+        };
+        let Some(child) = found(dir.open(&name))? else { continue };
+        read_processes(&child, pids)?;
+        let Some(below) = found(child.children())? else { continue };
+        open.push((child, below));
+    }
+    Ok(())
+}
+
+fn read_processes(dir: &Dir, pids: &mut Vec<i32>) -> Result<()> {
+    match dir.read("cgroup.procs") {
+        // 0 stands for a process that this pid namespace does not see; as a signal's target it would be ourselves.
+        Ok(text) => {
+            pids.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()).filter(|pid| *pid > 0));
+        }
+        // A threaded group: its processes are listed by the group above that it belongs to.
+        Err(error) if error.errno() == Some(libc::EOPNOTSUPP) => {}
+        Err(error) => {
+            found::<()>(Err(error))?;
+        }
+    }
+    Ok(())
+}
+
+/// None for a group that has vanished meanwhile.
+fn found<T>(result: Result<T>) -> Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if matches!(error.errno(), Some(libc::ENOENT | libc::ENODEV)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn send(pid: i32, signal: i32) -> Result<()> {
+    match pidfd::open(pid).and_then(|pidfd| pidfd::send_signal(pidfd.as_fd(), signal)) {
+        Err(error) if error.errno() == Some(libc::ESRCH) => Ok(()),
+        result => result,
+    }
+}
+
+fn hint_attach(error: Error) -> Error {
+    let hint = match error.errno() {
+        Some(libc::EBUSY) => {
+            "the group has children with controllers enabled, so processes belong in one of those"
+        }
+        Some(libc::EOPNOTSUPP) => "the group or one above it is in threaded mode",
+        Some(libc::ENOSPC) => "cpuset.cpus or cpuset.mems of the group is empty",
+        Some(libc::EACCES | libc::EPERM) => super::apply::DELEGATE,
+        _ => return error,
+    };
+    error.hint(hint)
+}
+
+/// Waiting with growing pauses up to a bound.
+struct Pause {
+    start: Instant,
+    next: Duration,
+}
+
+impl Pause {
+    fn new() -> Self {
+        Self { start: Instant::now(), next: PAUSES.0 }
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    fn is_over(&self) -> bool {
+        self.elapsed() > PATIENCE
+    }
+
+    /// Sleeps; false when the time is over.
+    fn wait(&mut self) -> bool {
+        if self.is_over() {
+            return false;
+        }
+        std::thread::sleep(self.next);
+        self.next = (self.next * 2).min(PAUSES.1);
+        true
+    }
+}

@@ -1,0 +1,281 @@
+//! Decides where a container's groups are and what is written into them. Pure.
+
+use super::{
+    bpf,
+    device::Rules,
+    limit::{Current, Limits, limits},
+    path,
+    write::{Op, Version},
+};
+use crate::{
+    bail,
+    error::{Context, Error, Result},
+    host::cgroups::{Cgroups, Hierarchy},
+    ns::idmap::Outside,
+    spec::{
+        config::User,
+        linux::{Linux, NamespaceKind},
+        mount::{Mount, MountKind, Parameter},
+    },
+    sys::bpf::Insn,
+};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
+
+/// Who looks after the groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Driver {
+    /// urun itself, through cgroupfs.
+    Cgroupfs,
+    /// Nobody: the container stays in the caller's group.
+    Disabled,
+}
+
+/// What the caller may do to the hierarchies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Caller {
+    /// Root of the initial user namespace.
+    Privileged,
+    /// Anybody else, root of a user namespace included: only delegated groups can be made, and no device program attached.
+    Unprivileged,
+}
+
+/// Everything that the decision rests on.
+#[derive(Clone, Copy, Debug)]
+pub struct Input<'a> {
+    /// `linux`
+    pub linux: &'a Linux,
+    /// `mounts`, for the ownership rule.
+    pub mounts: &'a [Mount],
+    /// `process.user`, for the ownership rule.
+    pub user: Option<&'a User>,
+    /// How the container's ids appear to the process that writes the groups.
+    pub outside: &'a Outside,
+    /// The container's id.
+    pub id: &'a str,
+    /// The host's hierarchies.
+    pub host: &'a Cgroups,
+    /// Who looks after the groups.
+    pub driver: Driver,
+    /// What the caller may do.
+    pub caller: Caller,
+}
+
+/// What is done about control groups.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Plan {
+    /// Nothing, and why.
+    None {
+        /// In words, for whoever asks.
+        reason: String,
+    },
+    /// A group in each hierarchy.
+    Groups {
+        /// In the order in which they are made.
+        groups: Vec<Group>,
+        /// What is asked for and has no meaning here, in the words of `resources`.
+        ignored: Vec<String>,
+    },
+}
+
+/// The container's group in one hierarchy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// Where the hierarchy is mounted.
+    pub mount: PathBuf,
+    /// Place of the group in it, starting with `/`.
+    pub path: String,
+    /// Version 2: processes are born in it (CLONE_INTO_CGROUP). Version 1: they are moved into it.
+    pub version: Version,
+    /// Controllers to enable from the root down to the group (version 2).
+    pub controllers: Vec<String>,
+    /// Whether empty `cpuset.cpus` and `cpuset.mems` are filled from the parent, without which version 1 takes no process.
+    pub fill_cpuset: bool,
+    /// Writes, in order.
+    pub writes: Vec<Op>,
+    /// Writes that have to wait for the first process.
+    pub late: Vec<Op>,
+    /// Device program to attach (version 2).
+    pub devices: Option<Vec<Insn>>,
+    /// Who gets the group.
+    pub owner: Option<Owner>,
+    /// What to do when the kernel does not let the caller make the group.
+    pub refused: Refused,
+}
+
+/// Ids as the process that writes the groups sees them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// User
+    pub uid: u32,
+    /// Group
+    pub gid: u32,
+}
+
+/// What a refusal (EACCES, EPERM, EROFS) means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// The container cannot be had.
+    Fail,
+    /// The container goes without a group in this hierarchy: nothing depends on it.
+    Without,
+}
+
+/// Where a container sees its hierarchy.
+const IN_CONTAINER: &str = "/sys/fs/cgroup";
+
+/// Decides. `cgroupsPath` counts from the root of each hierarchy; without one the group is `/ID`, or beside the caller's own
+/// where the caller has no privileges. An unprivileged caller that asks for no limit goes without groups wherever it may not make any.
+///
+/// # Errors
+/// Names that lead elsewhere (SEC-16), limits that no hierarchy of the host can enforce, contradictory values, an owner
+/// that has no id outside.
+pub fn plan(input: &Input<'_>) -> Result<Plan> {
+    let resources = &input.linux.resources;
+    let place = input.linux.cgroups_path.as_deref().filter(|path| !path.is_empty());
+    let place = place.map(path::from_config).transpose()?;
+    if input.driver == Driver::Disabled {
+        if resources.has_limits() {
+            return Err(Error::new("linux.resources has limits, but control groups are disabled")
+                .hint("choose a cgroup driver or remove linux.resources"));
+        }
+        return Ok(Plan::None { reason: "control groups are disabled".to_owned() });
+    }
+    let mut limits = limits(resources, input.host, Current::default()).context("plan control groups")?;
+    let rules = Rules::new(&resources.devices);
+    let mut groups = Vec::new();
+    for (version, hierarchy) in hierarchies(input.host) {
+        groups.push(group(input, version, hierarchy, place.as_deref(), &mut limits)?);
+    }
+    if groups.is_empty() {
+        return Ok(Plan::None { reason: "no cgroup hierarchy is mounted".to_owned() });
+    }
+    if let Some(rules) = rules {
+        if input.caller == Caller::Privileged {
+            add_devices(&mut groups, input.host, &rules)?;
+        } else {
+            // bpf(2) and the version 1 controller want privileges over the host, and without those the kernel makes no nodes.
+            limits.ignored.push("devices".to_owned());
+        }
+    }
+    Ok(Plan::Groups { groups, ignored: limits.ignored })
+}
+
+/// The hierarchies in the order in which groups are made.
+fn hierarchies(host: &Cgroups) -> impl Iterator<Item = (Version, &Hierarchy)> {
+    let unified = host.unified.iter().map(|hierarchy| (Version::V2, hierarchy));
+    host.legacy.iter().map(|hierarchy| (Version::V1, hierarchy)).chain(unified)
+}
+
+fn group(
+    input: &Input<'_>,
+    version: Version,
+    hierarchy: &Hierarchy,
+    place: Option<&str>,
+    limits: &mut Limits,
+) -> Result<Group> {
+    let path = match (place, input.caller) {
+        (Some(place), _) => place.to_owned(),
+        (None, Caller::Privileged) => path::at_root(input.id)?,
+        (None, Caller::Unprivileged) => path::beside(&hierarchy.own, input.id)?,
+    };
+    let (writes, late, controllers) = match version {
+        Version::V1 => {
+            let of = |controller: &String| limits.legacy.remove(controller.as_str());
+            (hierarchy.controllers.iter().filter_map(of).flatten().collect(), Vec::new(), Vec::new())
+        }
+        Version::V2 => (
+            std::mem::take(&mut limits.unified),
+            std::mem::take(&mut limits.late),
+            hierarchy.controllers.clone(),
+        ),
+    };
+    let limited = writes.iter().chain(&late).flat_map(Op::writes).any(super::Write::is_needed);
+    let refused = match input.caller {
+        Caller::Unprivileged if !limited => Refused::Without,
+        _ => Refused::Fail,
+    };
+    let owner = if version == Version::V2 && input.host.is_pure_v2() { owner(input)? } else { None };
+    Ok(Group {
+        mount: hierarchy.mount.clone(),
+        path,
+        version,
+        controllers,
+        fill_cpuset: version == Version::V1 && hierarchy.has("cpuset"),
+        writes,
+        late,
+        devices: None,
+        owner,
+        refused,
+    })
+}
+
+/// Gives the device rules to the version 1 controller where there is one, else to a program on the unified group.
+fn add_devices(groups: &mut [Group], host: &Cgroups, rules: &Rules) -> Result<()> {
+    let legacy = host.legacy.iter().find(|hierarchy| hierarchy.has("devices"));
+    let wanted = legacy.or(host.unified.as_ref()).map(|hierarchy| &hierarchy.mount);
+    let Some(group) = groups.iter_mut().find(|group| Some(&group.mount) == wanted) else {
+        bail!("linux.resources.devices: neither the devices controller nor a version 2 hierarchy is there");
+    };
+    match group.version {
+        Version::V1 => group.writes.extend(rules.to_v1().context("plan linux.resources.devices")?),
+        Version::V2 => group.devices = Some(bpf::program(rules)),
+    }
+    Ok(())
+}
+
+/// "Cgroup ownership" of config-linux.md: with a new cgroup namespace and a writable cgroup mount the group belongs to the
+/// process. A version 1 group is never handed over: that is not safe.
+fn owner(input: &Input<'_>) -> Result<Option<Owner>> {
+    let Some(user) = input.user else { return Ok(None) };
+    let own_namespace =
+        input.linux.namespace(NamespaceKind::Cgroup).is_some_and(|namespace| namespace.path.is_none());
+    let mount = input.mounts.iter().rfind(|mount| mount.destination == Path::new(IN_CONTAINER));
+    if !own_namespace || !mount.is_some_and(is_writable_cgroup) {
+        return Ok(None);
+    }
+    let (Some(uid), Some(gid)) = (input.outside.uid(user.uid), input.outside.gid(user.gid)) else {
+        bail!("hand the cgroup to user {}:{}: the ids are not mapped", user.uid, user.gid);
+    };
+    let already_root = input.caller == Caller::Privileged && (uid, gid) == (0, 0);
+    Ok((!already_root).then_some(Owner { uid, gid }))
+}
+
+fn is_writable_cgroup(mount: &Mount) -> bool {
+    let read_only = mount.attrs.set | mount.recursive_attrs.set;
+    mount.kind == MountKind::Cgroup
+        && read_only & libc::MOUNT_ATTR_RDONLY == 0
+        && !mount.parameters.iter().any(|parameter| *parameter == Parameter::Flag("ro".to_owned()))
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None { reason } => writeln!(f, "no cgroup: {reason}"),
+            Self::Groups { groups, ignored } => {
+                groups.iter().try_for_each(|group| group.fmt(f))?;
+                if ignored.is_empty() { Ok(()) } else { writeln!(f, "ignored: {}", ignored.join(", ")) }
+            }
+        }
+    }
+}
+
+impl fmt::Display for Group {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let refused = if self.refused == Refused::Fail { "" } else { " or none" };
+        writeln!(f, "{}:{}{refused}", self.mount.display(), self.path)?;
+        if !self.controllers.is_empty() {
+            writeln!(f, "  enable {}", self.controllers.join(" "))?;
+        }
+        self.writes.iter().try_for_each(|op| writeln!(f, "  {op}"))?;
+        if let Some(program) = &self.devices {
+            writeln!(f, "  device program of {} instructions", program.len())?;
+        }
+        if let Some(owner) = self.owner {
+            writeln!(f, "  owner {}:{}", owner.uid, owner.gid)?;
+        }
+        self.late.iter().try_for_each(|op| writeln!(f, "  late {op}"))
+    }
+}
