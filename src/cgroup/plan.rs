@@ -5,6 +5,7 @@ use super::{
     device::Rules,
     limit::{Current, Limits, limits},
     path,
+    record::Record,
     write::{Op, Version},
 };
 use crate::{
@@ -20,6 +21,7 @@ use crate::{
     sys::bpf::Insn,
 };
 use std::{
+    collections::BTreeMap,
     fmt,
     path::{Path, PathBuf},
 };
@@ -248,6 +250,24 @@ fn is_writable_cgroup(mount: &Mount) -> bool {
     mount.kind == MountKind::Cgroup
         && read_only & libc::MOUNT_ATTR_RDONLY == 0
         && !mount.parameters.iter().any(|parameter| *parameter == Parameter::Flag("ro".to_owned()))
+}
+
+impl Plan {
+    /// What the state file keeps, known before the first group is made.
+    pub fn record(&self) -> Record {
+        match self {
+            Self::None { .. } => Record::default(),
+            Self::Groups { groups, .. } => Record {
+                driver: "cgroupfs".to_owned(),
+                hierarchies: groups.iter().map(|group| (group.mount.clone(), group.path.clone())).collect(),
+            },
+        }
+    }
+
+    /// The group's place in each hierarchy: mount point → path.
+    pub fn places(&self) -> BTreeMap<PathBuf, String> {
+        self.record().hierarchies.into_iter().collect()
+    }
 }
 
 impl fmt::Display for Plan {

@@ -5,7 +5,7 @@ use crate::{
     bail,
     cgroup::{self, Cgroup},
     cli::{CreateRequest, Name},
-    cred::plan::Keyring,
+    cred::Keyring,
     error::{Context, Error, Result},
     hook,
     host::caller::Caller,
@@ -18,7 +18,7 @@ use crate::{
     },
     plan::{self, Plan, proc_mount},
     spec::{self, Config, NamespaceKind},
-    state::{Entry, Init, PidNamespace, Record, START_SOCKET, Stage, Status, Store, document},
+    state::{Entry, Init, PidNamespace, Record, Stage, Status, Store, document},
     sys::{clone::Child, fd, proc::Proc, seal, signal, socket},
     tty,
 };
@@ -203,10 +203,10 @@ impl Attempt<'_> {
         self.record.cgroup = self.plan.cgroup.record().to_json();
         self.entry.save_config(config)?;
         self.entry.save(&self.record)?;
-        self.cgroup = cgroup::create(&self.plan.cgroup)?;
+        let cgroup = &*self.cgroup.insert(cgroup::create(&self.plan.cgroup)?);
         let park = match waits {
             Waits::ForCaller => Park::Line,
-            Waits::ForStart => Park::Socket(socket::bind(&self.entry.path().join(START_SOCKET))?),
+            Waits::ForStart => Park::Socket(socket::bind(&self.entry.start_socket())?),
         };
         let state_record = self.record.clone();
         let state = move |moment, pid| {
@@ -219,7 +219,7 @@ impl Attempt<'_> {
             log: &mut *self.log,
             entry: &self.entry,
             record: &mut self.record,
-            cgroup: self.cgroup.as_ref(),
+            cgroup,
             master: &mut self.master,
             state: &state,
         };
@@ -228,7 +228,7 @@ impl Attempt<'_> {
             proc,
             joins,
             user,
-            cgroup: self.cgroup.as_ref().and_then(Cgroup::directory_fd),
+            cgroup: cgroup.directory_fd(),
             park,
             state: &state,
         };
@@ -245,7 +245,7 @@ impl Attempt<'_> {
     /// What has to be in place before anybody is told that the container exists.
     fn settle(&mut self, launched: &Launched) -> Result<()> {
         if let Some(cgroup) = &self.cgroup {
-            cgroup.write_late()?;
+            cgroup::apply::settle(&self.plan.cgroup, cgroup)?;
         }
         self.record.stage = Stage::Created;
         self.entry.save(&self.record)?;
@@ -284,7 +284,8 @@ impl Made {
     /// Tells init to execute, and runs the poststart hooks.
     pub fn start(&mut self, log: &mut Log) -> Result<()> {
         let state = document(&self.record, Status::Running, self.launched.init.pid);
-        let agent = launch::start::agent(self.plan.filter.as_ref(), &state, self.launched.init.pid)?;
+        let listener = self.plan.filter.as_ref().and_then(|filter| filter.listener.as_ref());
+        let agent = launch::start::agent(listener, &state, self.launched.init.pid)?;
         launch::start::start(&mut self.launched.link, &self.launched.init, agent.as_ref(), &mut |note| log.warn(note))?;
         hook::run_all(&self.plan.hooks.poststart, &state, &self.plan.hooks.setting())
     }
@@ -335,7 +336,7 @@ struct Serving<'a> {
     log: &'a mut Log,
     entry: &'a Entry,
     record: &'a mut Record,
-    cgroup: Option<&'a Cgroup>,
+    cgroup: &'a Cgroup,
     master: &'a mut Option<OwnedFd>,
     state: &'a dyn Fn(Moment, i32) -> Vec<u8>,
 }
@@ -344,7 +345,7 @@ impl Host for Serving<'_> {
     fn born(&mut self, init: &Child) -> Result<()> {
         self.record.init = Some(Init::identify(init.pid)?);
         self.entry.save(self.record)?;
-        self.cgroup.map_or(Ok(()), |cgroup| cgroup.attach(init.pid))
+        self.cgroup.attach_legacy(init.pid)
     }
 
     fn hooks(&mut self, init: &Child) -> Result<()> {

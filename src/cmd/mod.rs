@@ -2,6 +2,8 @@
 
 pub mod create;
 mod facts;
+mod hooks;
 pub mod make;
 mod pid_file;
 pub mod run;
+pub mod start;

@@ -68,8 +68,15 @@ impl Assembler<'_> {
         nix::unistd::chdir("/").context("chdir /")?;
         let init = self.make_init(init_link)?;
         self.runtime.say(&FromAssembler::Born(init.pid))?;
+        // A socket of the namespace where the network devices still are.
+        let devices = &plan.net_devices;
+        let host = if devices.is_empty() { None } else { Some(net::Route::open()?) };
         self.enter(&init)?;
         self.settle()?;
+        if let Some(host) = host {
+            let namespace = ns::apply::of(self.setting.proc, init.pid, c"net")?;
+            net::apply(devices, &host, &net::Route::open()?, namespace.as_fd())?;
+        }
         let namespace = ns::apply::user_of(self.setting.proc, init.pid)?;
         let setting = mount::Setting { user_namespace: Some(namespace.as_fd()) };
         let assembled = mount::assemble(&plan.mounts, sources, &setting)?;
@@ -193,7 +200,7 @@ impl Assembler<'_> {
             sys::ns::set_domainname(name).context("set the domain name")?;
         }
         if plan.namespaces.makes(NamespaceKind::Network) {
-            net::apply::loopback_up().context("bring up the loopback device")?;
+            net::loopback_up(&net::Route::open()?).context("bring up the loopback device")?;
         }
         ns::sysctl::apply(&plan.sysctls.outside, self.setting.proc)?;
         if let Some((uid, gid)) = plan.creator {

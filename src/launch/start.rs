@@ -3,10 +3,7 @@
 use super::link::{FromInit, Link, ToInit};
 use crate::{
     error::{Context, Error, Result},
-    seccomp::{
-        self,
-        plan::{Filter, Listener},
-    },
+    seccomp::{self, plan::Listener},
     sys::clone::Child,
 };
 use std::{
@@ -25,8 +22,8 @@ pub struct Agent<'a> {
 }
 
 /// The agent of a filter that asks somebody; `state` is the container's state document.
-pub fn agent<'a>(filter: Option<&'a Filter>, state: &[u8], pid: i32) -> Result<Option<Agent<'a>>> {
-    let Some(listener) = filter.and_then(|filter| filter.listener.as_ref()) else { return Ok(None) };
+pub fn agent<'a>(listener: Option<&'a Listener>, state: &[u8], pid: i32) -> Result<Option<Agent<'a>>> {
+    let Some(listener) = listener else { return Ok(None) };
     let state = serde_json::from_slice(state).map_err(Error::new).context("read the state document")?;
     let document = seccomp::notify::state_document(pid, listener.metadata.as_deref(), &state);
     Ok(Some(Agent { listener, document }))

@@ -28,6 +28,11 @@ impl Maps {
         Self { uids: same(&self.uids), gids: same(&self.gids) }
     }
 
+    /// Whether this outside uid has a place in the map.
+    pub fn holds_uid(&self, uid: u32) -> bool {
+        self.uids.iter().any(|line| uid >= line.host && uid - line.host < line.size)
+    }
+
     /// The map of a caller who may map nothing but itself, user_namespaces(7).
     pub fn single(uid: u32, gid: u32) -> Self {
         let line = |host| vec![IdMap { container: 0, host, size: 1 }];

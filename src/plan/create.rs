@@ -6,7 +6,7 @@ use crate::{
     error::Result,
     hook,
     host::{caller::Caller, cgroups::Cgroups},
-    lsm, mount,
+    lsm, mount, net,
     ns::{
         self,
         idmap::Outside,
@@ -70,6 +70,7 @@ pub fn plan(config: &Config, request: &Request, facts: &Facts) -> Result<Plan> {
         root: request.root,
         hostname: config.hostname.clone(),
         domainname: config.domainname.clone(),
+        net_devices: inner.net_devices()?,
         sysctls,
         creator: inner.creator(),
         outside: Vec::new(),
@@ -157,6 +158,14 @@ impl Inner<'_> {
             cgroup_paths: cgroup.places(),
         };
         mount::plan(self.config, &request, &facts)
+    }
+
+    fn net_devices(&self) -> Result<Vec<net::NetOp>> {
+        let network = match self.namespaces.has(NamespaceKind::Network) {
+            true => net::Network::Own,
+            false => net::Network::Host,
+        };
+        net::plan(&self.config.linux.net_devices, network)
     }
 
     fn sysctls(&self) -> Result<sysctl::Writes> {

@@ -6,7 +6,7 @@ pub mod proc_mount;
 use crate::{
     cgroup, cred,
     hook::{self, Program as HookProgram, Redirection},
-    mount,
+    mount, net,
     ns::{plan::Namespaces, sysctl},
     seccomp,
 };
@@ -27,6 +27,8 @@ pub struct Plan {
     pub hostname: Option<String>,
     /// `domainname`
     pub domainname: Option<String>,
+    /// Network devices of the host that move in.
+    pub net_devices: Vec<net::NetOp>,
     /// Kernel parameters.
     pub sysctls: sysctl::Writes,
     /// uid and gid, as the assembler sees them, of what is created in the root file system: the container's root. None

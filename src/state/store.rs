@@ -289,6 +289,17 @@ impl Entry {
         }
     }
 
+    /// Where the init of a created container waits for its start.
+    pub fn start_socket(&self) -> PathBuf {
+        self.path.join(START_SOCKET)
+    }
+
+    /// Removes the socket: the container is started.
+    pub fn forget_start_socket(&self) -> Result<()> {
+        unlinkat(&self.dir, START_SOCKET, UnlinkatFlags::NoRemoveDir)
+            .with_context(|| format!("unlink {}/{START_SOCKET}", self.path.display()))
+    }
+
     /// Removes the directory; the record goes last, so that an interrupted removal can be taken up again.
     pub fn remove(self) -> Result<()> {
         let mut names = Vec::new();
