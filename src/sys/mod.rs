@@ -11,11 +11,13 @@ pub mod openat;
 pub mod pidfd;
 pub mod prctl;
 pub mod proc;
+pub mod pty;
 pub mod sched;
 pub mod seccomp;
 pub mod signal;
 pub mod socket;
 pub mod tty;
+pub mod xattr;
 
 use crate::error::{Error, Result};
 use std::{
