@@ -1,8 +1,23 @@
-//! The assembler's steps.
+//! The assembler: runs the plan's steps, then enters the result.
 
-use super::{op::Plan, source::Sources};
-use crate::error::Result;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use super::{
+    op::{Link, Node, Op, Plan, Propagation, PropagationKind},
+    root::{Rootfs, kind},
+    source::{Opened, Sources},
+};
+use crate::{
+    error::{Context, Error, Result},
+    sys::mount::{self, Attributes, Configuration},
+};
+use nix::{
+    fcntl::OFlag,
+    libc::{self, AT_RECURSIVE},
+    sys::stat::{Mode, SFlag, fstat, umask},
+};
+use std::{
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::{Path, PathBuf},
+};
 
 /// What exists only at run time.
 #[derive(Clone, Copy, Debug, Default)]
@@ -18,8 +33,8 @@ pub struct Assembled {
     pub root: OwnedFd,
     /// The terminal, where the plan asked for one.
     pub terminal: Option<Terminal>,
-    /// Where the root is mounted until it is entered, and what it becomes after.
-    propagation: Option<super::op::Propagation>,
+    /// What the root becomes once it is entered.
+    propagation: Option<Propagation>,
 }
 
 /// A pseudo-terminal of the container's own devpts.
@@ -40,16 +55,169 @@ pub enum Root {
     MoveMount,
 }
 
+/// The state of an assembly.
+#[derive(Debug)]
+pub(super) struct Assembler<'a> {
+    pub(super) root: Rootfs,
+    pub(super) opened: Vec<Opened>,
+    pub(super) idmaps: Vec<OwnedFd>,
+    pub(super) setting: Setting<'a>,
+    /// Mounts that become read-only later.
+    pub(super) delayed: Vec<(PathBuf, OwnedFd)>,
+    /// The host's null device, proven to be it.
+    pub(super) null: Option<OwnedFd>,
+    /// An empty read-only directory, attached.
+    pub(super) empty: Option<OwnedFd>,
+    pub(super) terminal: Option<Terminal>,
+}
+
 /// Assembles the root file system in the current mount namespace, which the runtime's user namespace owns and whose tree is
-/// private. The caller's file system ids are those of the container's root outside, with all capabilities kept.
+/// private. The caller has one thread; its file system ids are those of the container's root outside, with all capabilities
+/// kept, so that whatever is created belongs to the container's root.
 pub fn assemble(plan: &Plan, sources: Sources, setting: &Setting<'_>) -> Result<Assembled> {
-    let _ = (plan, sources, setting);
-    crate::bail!("unfinished")
+    let before = umask(Mode::empty());
+    let assembled = run(plan, sources, *setting);
+    umask(before);
+    assembled
+}
+
+fn run(plan: &Plan, sources: Sources, setting: Setting<'_>) -> Result<Assembled> {
+    let root = attach_root(plan, sources.rootfs)
+        .with_context(|| format!("mount root file system {}", plan.rootfs.display()))?;
+    let mut assembler = Assembler {
+        root: Rootfs::new(root)?,
+        opened: sources.opened,
+        idmaps: sources.idmaps,
+        setting,
+        delayed: Vec::new(),
+        null: None,
+        empty: None,
+        terminal: None,
+    };
+    for op in &plan.ops {
+        assembler.apply(op).with_context(|| op.to_string())?;
+    }
+    let Assembler { root, terminal, .. } = assembler;
+    Ok(Assembled { root: root.into(), terminal, propagation: plan.propagation })
+}
+
+/// Attaches the detached root to its own directory, where createContainer hooks look for it.
+fn attach_root(plan: &Plan, root: OwnedFd) -> Result<OwnedFd> {
+    let propagation = match plan.propagation.map(|propagation| propagation.kind) {
+        Some(PropagationKind::Slave) => libc::MS_SLAVE,
+        // pivot_root refuses a shared root: what is to be shared is so at the end.
+        _ => libc::MS_PRIVATE,
+    };
+    mount::set_attributes(root.as_fd(), Attributes { propagation, ..Attributes::default() }, AT_RECURSIVE)?;
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let directory = nix::fcntl::open(&plan.rootfs, flags, Mode::empty()).context("open")?;
+    let (here, opened) = (fstat(&directory).context("stat")?, fstat(&root).context("stat")?);
+    if (here.st_dev, here.st_ino) != (opened.st_dev, opened.st_ino) {
+        return Err(Error::new("the directory has been replaced since it was opened"));
+    }
+    mount::attach(root.as_fd(), directory.as_fd())?;
+    Ok(root)
+}
+
+impl Assembler<'_> {
+    fn apply(&mut self, op: &Op) -> Result<()> {
+        match op {
+            Op::Attach(attach) => self.attach(attach),
+            Op::Remount { destination, change, parameters, .. } => {
+                self.remount(destination, change, parameters)
+            }
+            Op::Device(device) => self.device(device),
+            Op::Symlink { target, path, existing, needs_target } => {
+                if *needs_target && self.root.find_existing(target, Link::Follow)?.is_none() {
+                    return Ok(());
+                }
+                self.symlink(target, path, *existing)
+            }
+            Op::Console { uid } => self.console(*uid),
+            Op::Mask(path) => self.mask(path),
+            Op::ReadOnly(path) => self.read_only(path),
+            Op::ReadOnlyDelayed => self.delayed.iter().try_for_each(|(path, mount)| {
+                set_read_only(mount.as_fd(), 0).with_context(|| path.display().to_string())
+            }),
+            Op::ReadOnlyRoot => set_read_only(self.root.as_fd(), 0),
+        }
+    }
+
+    fn mask(&mut self, path: &Path) -> Result<()> {
+        let Some(target) = self.root.find_existing(path, Link::Follow)? else { return Ok(()) };
+        if kind(&target)? == SFlag::S_IFDIR {
+            if let Some(empty) = &self.empty {
+                return mount::attach(mount::clone_fd(empty.as_fd(), 0)?.as_fd(), target.as_fd());
+            }
+            let empty = empty_directory()?;
+            mount::attach(empty.as_fd(), target.as_fd())?;
+            self.empty = Some(empty);
+            return Ok(());
+        }
+        let null = match &self.null {
+            Some(null) => null,
+            None => self.null.insert(null_device()?),
+        };
+        mount::attach(mount::clone_fd(null.as_fd(), 0)?.as_fd(), target.as_fd())
+    }
+
+    fn read_only(&self, path: &Path) -> Result<()> {
+        let Some(target) = self.root.find_existing(path, Link::Follow)? else { return Ok(()) };
+        let tree = mount::clone_fd(target.as_fd(), AT_RECURSIVE)?;
+        set_read_only(tree.as_fd(), AT_RECURSIVE)?;
+        mount::attach(tree.as_fd(), target.as_fd())
+    }
+}
+
+fn set_read_only(mount: BorrowedFd<'_>, flags: i32) -> Result<()> {
+    let attributes = Attributes { set: libc::MOUNT_ATTR_RDONLY, ..Attributes::default() };
+    mount::set_attributes(mount, attributes, flags)
+}
+
+/// An empty directory that nobody can write to, detached.
+fn empty_directory() -> Result<OwnedFd> {
+    let tmpfs = Configuration::open("tmpfs")?;
+    tmpfs.flag("ro")?;
+    let locked = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC;
+    tmpfs.mount(libc::MOUNT_ATTR_RDONLY | locked)
+}
+
+/// The host's null device, proven to be it (CVE-2025-31133): what the container calls /dev/null is never a source.
+fn null_device() -> Result<OwnedFd> {
+    let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let null = nix::fcntl::open("/dev/null", flags, Mode::empty()).context("open /dev/null")?;
+    match super::source::node_of(&null)? {
+        Some(Node::Char(1, 3)) => Ok(null),
+        _ => Err(Error::new("the host's /dev/null is not the null device (c 1:3)")),
+    }
 }
 
 /// Makes the assembled root the root of the mount namespace. With [`Root::Pivot`] the root and working directory of every
 /// process that had the old ones (init) change too; with [`Root::MoveMount`] init has to chroot(2) by itself.
 pub fn enter_root(assembled: &Assembled, how: Root) -> Result<()> {
-    let _ = (assembled, how, assembled.propagation);
-    crate::bail!("unfinished")
+    let root = assembled.root.as_fd();
+    nix::unistd::fchdir(root).context("enter the root file system")?;
+    match how {
+        Root::Pivot => mount::pivot_here().context("pivot to the root file system")?,
+        Root::MoveMount => move_over(root).context("move the root file system over /")?,
+    }
+    let Some(propagation) = assembled.propagation else { return Ok(()) };
+    let kind = match propagation.kind {
+        PropagationKind::Shared => libc::MS_SHARED,
+        PropagationKind::Unbindable => libc::MS_UNBINDABLE,
+        PropagationKind::Slave | PropagationKind::Private => return Ok(()),
+    };
+    let depth = if propagation.recursive { AT_RECURSIVE } else { 0 };
+    mount::set_attributes(root, Attributes { propagation: kind, ..Attributes::default() }, depth)
+        .context("set rootfsPropagation")
+}
+
+/// What pivot_root(2) cannot do on an initramfs.
+fn move_over(root: BorrowedFd<'_>) -> Result<()> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let old = nix::fcntl::open("/", flags, Mode::empty()).context("open /")?;
+    super::old_root::hide_kernel_views(root)?;
+    mount::attach(root, old.as_fd())?;
+    nix::unistd::chroot(".").context("chroot(\".\")")?;
+    nix::unistd::chdir("/").context("chdir(\"/\")")
 }

@@ -5,11 +5,20 @@
 //! descriptor. `plan` decides (pure), `source` opens what the host gives, `apply` acts.
 
 pub mod apply;
+mod attach;
+mod copy;
+mod device;
+mod idmap;
+mod old_root;
 pub mod op;
 pub mod plan;
+pub mod root;
 pub mod source;
 
 pub use apply::{Assembled, Root, Setting, Terminal, assemble, enter_root};
 pub use op::{Op, Plan};
 pub use plan::{Facts, Request, plan};
 pub use source::{Sources, open_sources};
+
+#[cfg(test)]
+mod tests;

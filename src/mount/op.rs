@@ -1,7 +1,10 @@
 //! What the assembler is told to do, as data: no OCI type, no decision left.
 
+mod text;
+
 pub use crate::spec::mount::{Attrs, Parameter, Propagation, PropagationKind};
-use std::{fmt, path::PathBuf};
+use nix::libc;
+use std::path::PathBuf;
 
 /// The whole work of the assembler, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,6 +106,8 @@ pub enum Op {
         path: PathBuf,
         /// What happens to something else of that name.
         existing: Existing,
+        /// It is made only where there is something for it to lead to.
+        needs_target: bool,
     },
     /// A pseudo-terminal of the container's own devpts, its peer bound on /dev/console.
     Console {
@@ -124,6 +129,8 @@ pub enum Op {
 pub struct Attach {
     /// Where config.json asks for it, `mounts[3]`.
     pub origin: String,
+    /// What it is called in errors: the type of a file system, the source of a bind.
+    pub name: String,
     /// Where in the container.
     pub destination: PathBuf,
     /// What a symlink at the destination means.
@@ -200,6 +207,8 @@ pub struct Filesystem {
     pub parameters: Vec<Parameter>,
     /// Whose namespaces it shows.
     pub opener: Opener,
+    /// Where it has no mode of its own it takes that of the directory it hides.
+    pub adopt_mode: bool,
     /// The nodes the kernel gives to id 0 are given to this owner.
     pub owner: Option<Owner>,
     /// What is bound in its place, read-only and recursively, when the kernel refuses it.
@@ -229,8 +238,8 @@ pub enum Node {
 /// A device node to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Device {
-    /// Where config.json asks for it; absent for the defaults.
-    pub origin: Option<String>,
+    /// Where config.json asks for it; empty for the defaults.
+    pub origin: String,
     /// Where.
     pub path: PathBuf,
     /// What.
@@ -262,14 +271,31 @@ pub enum Existing {
     Keep,
     /// It is unlinked first.
     Replace,
+    /// It has to be the same.
+    Same,
 }
 
-impl fmt::Display for Node {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Char(major, minor) => write!(f, "c {major}:{minor}"),
-            Self::Block(major, minor) => write!(f, "b {major}:{minor}"),
-            Self::Fifo => f.write_str("fifo"),
-        }
+/// The kernel's word for a propagation type, mount(2).
+pub fn propagation_flag(kind: PropagationKind) -> u64 {
+    match kind {
+        PropagationKind::Shared => libc::MS_SHARED,
+        PropagationKind::Slave => libc::MS_SLAVE,
+        PropagationKind::Private => libc::MS_PRIVATE,
+        PropagationKind::Unbindable => libc::MS_UNBINDABLE,
     }
 }
+
+/// What may be mounted over below /proc: files that show numbers (lxcfs), nothing that the runtime writes to or that a
+/// security decision rests on (CVE-2019-16884).
+pub const OVER_PROC: [&str; 10] = [
+    "/proc/cpuinfo",
+    "/proc/diskstats",
+    "/proc/meminfo",
+    "/proc/stat",
+    "/proc/swaps",
+    "/proc/uptime",
+    "/proc/loadavg",
+    "/proc/slabinfo",
+    "/proc/sys/kernel/ns_last_pid",
+    "/proc/sys/crypto/fips_enabled",
+];

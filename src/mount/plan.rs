@@ -1,8 +1,27 @@
 //! Config and facts become steps. Pure.
 
-pub use super::op::{Op, Plan};
-use crate::{error::Result, host::cgroups::Cgroups, ns::idmap::Outside, spec::Config};
-use std::{collections::BTreeMap, path::PathBuf};
+mod cgroup;
+mod device;
+mod filesystem;
+
+use super::op::{
+    Attach, Attrs, Change, IdLines, IdMapping, Ids, Link, OVER_PROC, Op, Owner, Plan, Propagation,
+    PropagationKind, Source, SourceId, SourceKind, SourceLink, What,
+};
+use crate::{
+    error::{Context, Error, Result},
+    host::cgroups::Cgroups,
+    ns::idmap::Outside,
+    spec::{
+        Config, IdMap, Mount, MountKind,
+        mount::{MountIdMap, MountIds},
+    },
+};
+use nix::libc::MOUNT_ATTR_RDONLY;
+use std::{
+    collections::BTreeMap,
+    path::{Component, Path, PathBuf},
+};
 
 /// What the caller asks for beyond config.json.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -45,8 +64,206 @@ pub struct Facts {
     pub cgroup_paths: BTreeMap<PathBuf, String>,
 }
 
-/// Decides how the root file system is assembled. All errors name their JSON path.
+/// Where a symlink in the image would move what the container's safety rests on (CVE-2019-19921, CVE-2023-27561).
+const NO_SYMLINKS: [&str; 6] = ["/proc", "/sys", "/dev", "/dev/pts", "/dev/mqueue", "/sys/fs/cgroup"];
+
+/// Decides how the root file system is assembled. An error names its JSON path.
 pub fn plan(config: &Config, request: &Request, facts: &Facts) -> Result<Plan> {
-    let _ = (config, request, facts);
-    crate::bail!("unfinished")
+    let unmapped = |ids| Error::new(format_args!("linux.{ids}: the container's root (id 0) is not mapped"));
+    let owner = Owner {
+        uid: facts.outside.uid(0).ok_or_else(|| unmapped("uidMappings"))?,
+        gid: facts.outside.gid(0).ok_or_else(|| unmapped("gidMappings"))?,
+    };
+    let mut planner =
+        Planner { config, request, facts, owner, sources: Vec::new(), idmaps: Vec::new(), ops: Vec::new() };
+    for mount in &config.mounts {
+        planner.mount(mount).with_context(|| format!("mounts[{}]", mount.index))?;
+    }
+    planner.devices()?;
+    planner.protection();
+    let Planner { sources, idmaps, ops, .. } = planner;
+    let rootfs = facts.bundle.join(&config.root.path);
+    Ok(Plan { rootfs, propagation: config.linux.rootfs_propagation, owner, sources, idmaps, ops })
+}
+
+struct Planner<'a> {
+    config: &'a Config,
+    request: &'a Request,
+    facts: &'a Facts,
+    owner: Owner,
+    sources: Vec<Source>,
+    idmaps: Vec<IdLines>,
+    ops: Vec<Op>,
+}
+
+impl Planner<'_> {
+    fn mount(&mut self, mount: &Mount) -> Result<()> {
+        let destination = clean(&mount.destination);
+        check_proc(mount, &destination)?;
+        if mount.remount {
+            let parameters = self.parameters("", &mount.parameters)?;
+            let change = self.change(mount)?;
+            self.ops.push(Op::Remount { origin: origin(mount), destination, change, parameters });
+            return Ok(());
+        }
+        match &mount.kind {
+            MountKind::Bind { source, recursive } => {
+                let path = self.facts.bundle.join(source);
+                let link = match (mount.copy_symlink, mount.source_nofollow) {
+                    (true, _) => SourceLink::Copy,
+                    (_, true) => SourceLink::Bind,
+                    _ => SourceLink::Follow,
+                };
+                let kind = SourceKind::Tree { recursive: *recursive, link };
+                let name = path.display().to_string();
+                let id = self.source(origin(mount), path, kind);
+                self.attach(mount, name, What::Bind(id))
+            }
+            MountKind::Cgroup => self.cgroup(mount),
+            MountKind::Filesystem { fstype, source } => {
+                let what = self.filesystem(mount, fstype, source.as_deref())?;
+                self.attach(mount, fstype.clone(), what)
+            }
+        }
+    }
+
+    fn attach(&mut self, mount: &Mount, name: String, what: What) -> Result<()> {
+        let destination = clean(&mount.destination);
+        let kernel_view =
+            matches!(&what, What::Filesystem(fs) if matches!(fs.fstype.as_str(), "proc" | "sysfs"));
+        let link = if kernel_view || NO_SYMLINKS.iter().any(|path| destination == Path::new(path)) {
+            Link::Refuse
+        } else if mount.dest_nofollow {
+            Link::Last
+        } else {
+            Link::Follow
+        };
+        let mut change = self.change(mount)?;
+        let tmpfs = matches!(&what, What::Filesystem(fs) if fs.fstype == "tmpfs");
+        // Devices and mount points are still to be made there.
+        let delay_read_only = (tmpfs || destination == Path::new("/dev")) && make_writable(&mut change);
+        let copy_up = mount.copy_up && tmpfs;
+        let origin = origin(mount);
+        let attach = Attach { origin, name, destination, link, what, change, delay_read_only, copy_up };
+        self.ops.push(Op::Attach(Box::new(attach)));
+        Ok(())
+    }
+
+    fn change(&mut self, mount: &Mount) -> Result<Change> {
+        let mut propagation = mount.propagation.clone();
+        if propagation.is_empty() && matches!(mount.kind, MountKind::Bind { .. }) && !mount.remount {
+            propagation.extend(self.default_propagation());
+        }
+        let idmap = mount.idmap.as_ref().map(|idmap| self.idmap(idmap)).transpose()?;
+        let (attrs, recursive_attrs) = (mount.attrs, mount.recursive_attrs);
+        Ok(Change { attrs, recursive_attrs, idmap, propagation })
+    }
+
+    /// A bind without propagation words takes part in the host's mounts as far as the whole root does.
+    fn default_propagation(&self) -> Option<Propagation> {
+        let kind = match self.config.linux.rootfs_propagation.map(|propagation| propagation.kind) {
+            Some(PropagationKind::Shared) => return None,
+            Some(PropagationKind::Slave) => PropagationKind::Slave,
+            Some(PropagationKind::Private | PropagationKind::Unbindable) | None => PropagationKind::Private,
+        };
+        Some(Propagation { kind, recursive: true })
+    }
+
+    fn idmap(&mut self, idmap: &MountIdMap) -> Result<IdMapping> {
+        let ids = match &idmap.ids {
+            MountIds::Container if self.facts.container_userns => Ids::Container,
+            MountIds::Container => {
+                return Err(Error::new("idmap without mappings, and the container has no user namespace")
+                    .hint("give the mount uidMappings and gidMappings"));
+            }
+            MountIds::Own { uids, gids } if self.are_the_containers(uids, gids) => Ids::Container,
+            MountIds::Own { uids, gids } => {
+                self.idmaps.push(IdLines { uids: lines(uids), gids: lines(gids) });
+                Ids::Own(self.idmaps.len() - 1)
+            }
+        };
+        Ok(IdMapping { ids, recursive: idmap.recursive })
+    }
+
+    /// Whether these maps are the container's own, whose user namespace exists anyway.
+    fn are_the_containers(&self, uids: &[IdMap], gids: &[IdMap]) -> bool {
+        let Outside::Mapped { uids: own_uids, gids: own_gids } = &self.facts.outside else { return false };
+        self.facts.container_userns && same(uids, own_uids) && same(gids, own_gids)
+    }
+
+    fn source(&mut self, origin: String, path: PathBuf, kind: SourceKind) -> SourceId {
+        self.sources.push(Source { origin, path, kind });
+        self.sources.len() - 1
+    }
+
+    /// What comes after everything is in place. A read-only path is cloned, so masks follow it.
+    fn protection(&mut self) {
+        let linux = &self.config.linux;
+        self.ops.extend(linux.readonly_paths.iter().map(|path| Op::ReadOnly(clean(path))));
+        self.ops.extend(linux.masked_paths.iter().map(|path| Op::Mask(clean(path))));
+        let delayed = |op: &Op| matches!(op, Op::Attach(attach) if attach.delay_read_only);
+        if self.ops.iter().any(delayed) {
+            self.ops.push(Op::ReadOnlyDelayed);
+        }
+        if self.config.root.readonly {
+            self.ops.push(Op::ReadOnlyRoot);
+        }
+    }
+}
+
+fn origin(mount: &Mount) -> String {
+    format!("mounts[{}]", mount.index)
+}
+
+/// Takes `ro` and `rro` away; says whether one was there.
+fn make_writable(change: &mut Change) -> bool {
+    let read_only = (change.attrs.set | change.recursive_attrs.set) & MOUNT_ATTR_RDONLY != 0;
+    let strip = |attrs: Attrs| Attrs { set: attrs.set & !MOUNT_ATTR_RDONLY, ..attrs };
+    (change.attrs, change.recursive_attrs) = (strip(change.attrs), strip(change.recursive_attrs));
+    read_only
+}
+
+/// The path below `/` without `.`, `..` and doubled slashes, as engines write it.
+fn clean(path: &Path) -> PathBuf {
+    let mut clean = PathBuf::from("/");
+    for component in path.components() {
+        match component {
+            Component::Normal(name) => clean.push(name),
+            Component::ParentDir => drop(clean.pop()),
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
+        }
+    }
+    clean
+}
+
+/// What can be said about a mount over /proc before it is made; the assembler looks at the descriptor too.
+fn check_proc(mount: &Mount, destination: &Path) -> Result<()> {
+    if destination == Path::new("/proc") {
+        return match &mount.kind {
+            MountKind::Filesystem { fstype, .. } if fstype != "proc" => {
+                Err(Error::new(format_args!("{fstype} over /proc: only a procfs can be mounted there")))
+            }
+            MountKind::Cgroup => Err(Error::new("cgroup over /proc: only a procfs can be mounted there")),
+            MountKind::Filesystem { .. } | MountKind::Bind { .. } => Ok(()),
+        };
+    }
+    if destination.starts_with("/proc") && !OVER_PROC.iter().any(|path| destination == Path::new(path)) {
+        let allowed = OVER_PROC.join(", ");
+        crate::bail!("{}: nothing can be mounted inside /proc, except on {allowed}", destination.display());
+    }
+    Ok(())
+}
+
+fn lines(maps: &[IdMap]) -> String {
+    let line = |map: &IdMap| format!("{} {} {}", map.container, map.host, map.size);
+    maps.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+fn same(left: &[IdMap], right: &[IdMap]) -> bool {
+    let sorted = |maps: &[IdMap]| {
+        let mut maps = maps.to_vec();
+        maps.sort_by_key(|map| map.container);
+        maps
+    };
+    sorted(left) == sorted(right)
 }

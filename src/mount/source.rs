@@ -1,18 +1,108 @@
 //! What the host gives, opened with the caller's privileges before anything is entered.
 
-use super::op::Plan;
-use crate::error::Result;
-use std::os::fd::OwnedFd;
+use super::{
+    idmap,
+    op::{Node, Plan, Source, SourceKind, SourceLink},
+};
+use crate::{
+    error::{Context, Error, Result},
+    sys::mount::clone_path,
+};
+use nix::{
+    fcntl::readlinkat,
+    libc::{AT_RECURSIVE, AT_SYMLINK_NOFOLLOW},
+    sys::stat::{SFlag, fstat, major, minor},
+};
+use std::{ffi::OsString, os::fd::OwnedFd};
 
 /// What [`open_sources`] opened.
 #[derive(Debug)]
 pub struct Sources {
-    #[allow(dead_code)]
-    rootfs: OwnedFd,
+    /// The root directory and everything mounted below, detached.
+    pub(super) rootfs: OwnedFd,
+    /// In the order of [`Plan::sources`].
+    pub(super) opened: Vec<Opened>,
+    /// In the order of [`Plan::idmaps`]: user namespaces.
+    pub(super) idmaps: Vec<OwnedFd>,
+}
+
+/// One opened source.
+#[derive(Debug)]
+pub(super) enum Opened {
+    /// A detached tree.
+    Tree(OwnedFd),
+    /// What a symlink says that is to be copied.
+    Link(OsString),
+    /// It has been attached.
+    Used,
 }
 
 /// Opens everything the plan takes from the host, in the caller's mount namespace, so that mount propagation keeps its peers.
+/// The caller has one thread.
 pub fn open_sources(plan: &Plan) -> Result<Sources> {
-    let _ = plan;
-    crate::bail!("unfinished")
+    let step = || format!("open root file system {}", plan.rootfs.display());
+    let rootfs = clone_path(&plan.rootfs, AT_RECURSIVE).with_context(step)?;
+    if fstat(&rootfs).with_context(step)?.st_mode & SFlag::S_IFMT.bits() != SFlag::S_IFDIR.bits() {
+        return Err(Error::new("not a directory").context(step()));
+    }
+    let open = |source: &Source| {
+        open(source).with_context(|| format!("{}: open source {}", source.origin, source.path.display()))
+    };
+    Ok(Sources {
+        rootfs,
+        opened: plan.sources.iter().map(open).collect::<Result<_>>()?,
+        idmaps: plan.idmaps.iter().map(idmap::user_namespace).collect::<Result<_>>()?,
+    })
+}
+
+fn open(source: &Source) -> Result<Opened> {
+    match source.kind {
+        SourceKind::Tree { recursive, link } => {
+            if link == SourceLink::Copy
+                && let Some(target) = read_link(source)?
+            {
+                return Ok(Opened::Link(target));
+            }
+            let depth = if recursive { AT_RECURSIVE } else { 0 };
+            let last = if link == SourceLink::Bind { AT_SYMLINK_NOFOLLOW } else { 0 };
+            let tree = clone_path(&source.path, depth | last).map_err(|error| match error.errno() {
+                Some(libc::EINVAL) if !recursive => {
+                    error.hint("mounts below the source may be locked in this user namespace: use rbind")
+                }
+                _ => error,
+            });
+            tree.map(Opened::Tree)
+        }
+        SourceKind::Device(node) => {
+            let device = clone_path(&source.path, 0)?;
+            let found = node_of(&device)?;
+            if found != Some(node) {
+                return Err(Error::new(format_args!("it is not the device {node}"))
+                    .hint("a device can only be bound here, and the host must have it under the same name"));
+            }
+            Ok(Opened::Tree(device))
+        }
+    }
+}
+
+/// What the source says if it is a symlink.
+fn read_link(source: &Source) -> Result<Option<OsString>> {
+    match readlinkat(nix::fcntl::AT_FDCWD, &source.path) {
+        Ok(target) => Ok(Some(target)),
+        Err(nix::errno::Errno::EINVAL) => Ok(None),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Type and number of the node behind a descriptor; none where it is no node.
+pub(super) fn node_of(fd: &OwnedFd) -> Result<Option<Node>> {
+    let stat = fstat(fd).context("fstat")?;
+    let number =
+        || Some((u32::try_from(major(stat.st_rdev)).ok()?, u32::try_from(minor(stat.st_rdev)).ok()?));
+    Ok(match SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT {
+        SFlag::S_IFCHR => number().map(|(major, minor)| Node::Char(major, minor)),
+        SFlag::S_IFBLK => number().map(|(major, minor)| Node::Block(major, minor)),
+        SFlag::S_IFIFO => Some(Node::Fifo),
+        _ => None,
+    })
 }

@@ -1,1 +1,151 @@
 //! clone3(2) and what a new process must do first.
+
+use super::check;
+use crate::error::{Context, Error, Result};
+use nix::{
+    sys::wait::{WaitPidFlag, WaitStatus, waitpid},
+    unistd::Pid,
+};
+use std::{
+    ffi::{c_int, c_long, c_void},
+    os::fd::{AsRawFd, OwnedFd, RawFd},
+};
+
+/// Bytes of stack for [`shared_child`]: a system call and the text of its error.
+const STACK: usize = 256 * 1024;
+
+struct Errand<F, T> {
+    run: Option<F>,
+    result: Option<T>,
+}
+
+/// Runs `errand` in a child that shares memory and the descriptor table with the caller, who waits, as vfork(2) does. It is
+/// for what only a child can do: being in the namespaces set for children. The caller has one thread.
+pub fn shared_child<F, T>(errand: F) -> Result<T>
+where
+    F: FnOnce() -> Result<T>,
+{
+    extern "C" fn enter<F: FnOnce() -> T, T>(argument: *mut c_void) -> c_int {
+        // SAFETY: the argument is the caller's errand, which outlives the child because the caller waits for it.
+        let errand = unsafe { &mut *argument.cast::<Errand<F, T>>() };
+        errand.result = errand.run.take().map(|run| run());
+        0
+    }
+    let mut stack = vec![0_u128; STACK / size_of::<u128>()];
+    let mut errand = Errand { run: Some(errand), result: None };
+    // No exit signal, because a parent that ignores SIGCHLD could not wait for the child otherwise.
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_FILES;
+    // SAFETY: the child runs on the aligned top of its own stack, downwards; stack and errand outlive it, and nothing else
+    // runs in this memory meanwhile because CLONE_VFORK stops the only other thread.
+    let pid = unsafe {
+        let top = stack.as_mut_ptr_range().end.cast::<c_void>();
+        libc::clone(enter::<F, Result<T>>, top, flags, (&raw mut errand).cast())
+    };
+    let pid = check(c_long::from(pid), || "clone(CLONE_VM|CLONE_VFORK|CLONE_FILES)".into())?;
+    let status = wait(pid)?;
+    errand.result.unwrap_or_else(|| Err(Error::new(format_args!("a child ended early: {status:?}"))))
+}
+
+fn wait(pid: c_long) -> Result<WaitStatus> {
+    let pid = Pid::from_raw(c_int::try_from(pid).map_err(Error::new)?);
+    loop {
+        match waitpid(pid, Some(WaitPidFlag::__WALL)) {
+            Err(nix::errno::Errno::EINTR) => {}
+            other => return other.context("wait for a child"),
+        }
+    }
+}
+
+/// A child that sits in a new user namespace and does nothing, for as long as this value lives.
+#[derive(Debug)]
+pub struct NamespaceHolder {
+    pid: Pid,
+    release: OwnedFd,
+}
+
+impl NamespaceHolder {
+    /// Starts the child. The caller has one thread.
+    pub fn start() -> Result<Self> {
+        extern "C" fn hold(argument: *mut c_void) -> c_int {
+            // SAFETY: the argument is the parent's array, of which this process has its own copy.
+            let [wait_for, release] = unsafe { *argument.cast::<[RawFd; 2]>() };
+            // SAFETY: the child's copies of two open descriptors; one is closed for good, one byte has room.
+            unsafe {
+                libc::close(release);
+                let mut byte = 0_u8;
+                libc::read(wait_for, (&raw mut byte).cast(), 1);
+            }
+            0
+        }
+        let (wait_for, release) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).context("make a pipe")?;
+        let mut ends = [wait_for.as_raw_fd(), release.as_raw_fd()];
+        let mut stack = [0_u128; 1024];
+        // SAFETY: without CLONE_VM this is fork(2) into a new user namespace, the child on its own copy of the stack.
+        let pid = unsafe {
+            let top = stack.as_mut_ptr_range().end.cast::<c_void>();
+            libc::clone(hold, top, libc::CLONE_NEWUSER, (&raw mut ends).cast())
+        };
+        let pid = check(c_long::from(pid), || "clone(CLONE_NEWUSER)".into())?;
+        Ok(Self { pid: Pid::from_raw(c_int::try_from(pid).map_err(Error::new)?), release })
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// Ends the child.
+    pub fn stop(self) -> Result<()> {
+        drop(self.release);
+        wait(c_long::from(self.pid.as_raw())).map(drop)
+    }
+}
+
+/// For tests that mount: a child in a mount namespace of its own.
+#[cfg(test)]
+pub(crate) mod isolated {
+    use super::{c_long, check};
+    use nix::{
+        mount::{MsFlags, mount},
+        sched::{CloneFlags, unshare},
+        unistd::{ForkResult, fork, pipe, setfsgid, setfsuid},
+    };
+    use std::{
+        fs::File,
+        io::{Read, Write},
+        panic::{AssertUnwindSafe, catch_unwind},
+    };
+
+    /// Runs `test` in a child with a private mount namespace; its panic is the caller's.
+    pub(crate) fn run(test: impl FnOnce()) {
+        assert!(nix::unistd::geteuid().is_root(), "tests of mounts need root");
+        let (read, write) = pipe().unwrap();
+        // SAFETY: the child allocates, which the C library allows after fork, and ends without running exit handlers.
+        let ForkResult::Parent { child } = (unsafe { fork().unwrap() }) else {
+            let report = File::from(write);
+            std::panic::set_hook(Box::new(move |panic| drop(write!(&report, "{panic}"))));
+            let result = catch_unwind(AssertUnwindSafe(|| {
+                unshare(CloneFlags::CLONE_NEWNS).unwrap();
+                mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
+                    .unwrap();
+                test();
+            }));
+            // SAFETY: ends the process at once.
+            unsafe { libc::_exit(i32::from(result.is_err())) }
+        };
+        drop(write);
+        let mut report = String::new();
+        File::from(read).read_to_string(&mut report).unwrap();
+        let status = super::wait(c_long::from(child.as_raw())).unwrap();
+        assert!(report.is_empty() && status == super::WaitStatus::Exited(child, 0), "{report} ({status:?})");
+    }
+
+    /// File system ids as the assembler has them: of the container's root, with every capability kept.
+    pub(crate) fn act_as(id: u32) {
+        // SAFETY: takes numbers alone. 4 is SECBIT_NO_SETUID_FIXUP, capabilities(7).
+        let ret = unsafe { libc::prctl(libc::PR_SET_SECUREBITS, 4, 0, 0, 0) };
+        check(c_long::from(ret), || "prctl(PR_SET_SECUREBITS)".into()).unwrap();
+        setfsuid(id.into());
+        setfsgid(id.into());
+    }
+}

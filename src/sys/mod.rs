@@ -15,6 +15,7 @@ pub mod openat;
 pub mod pidfd;
 pub mod prctl;
 pub mod proc;
+pub mod pty;
 pub mod sched;
 pub mod seal;
 pub mod seccomp;
@@ -22,6 +23,7 @@ pub mod signal;
 pub mod socket;
 pub mod spawn;
 pub mod tty;
+pub mod xattr;
 
 use crate::error::{Error, Result};
 use std::{

@@ -1,0 +1,262 @@
+//! Mounts: made detached, changed while nobody sees them, then moved onto a descriptor.
+
+use super::{
+    apply::Assembler,
+    copy, idmap,
+    op::{
+        Attach, Attrs, Change, Existing, Filesystem, Ids, Link, OVER_PROC, Opener, Owner, Parameter, What,
+        propagation_flag,
+    },
+    root::{Missing, Rootfs, kind},
+    source::Opened,
+};
+use crate::{
+    error::{Context, Error, Result},
+    sys::{
+        fork::shared_child,
+        mount::{self, Attributes, Configuration},
+    },
+};
+use nix::{
+    fcntl::AtFlags,
+    libc::{self, AT_RECURSIVE, MOUNT_ATTR_RDONLY},
+    sys::{
+        stat::{SFlag, fstat},
+        statfs::{PROC_SUPER_MAGIC, fstatfs},
+    },
+    unistd::{Gid, Uid, fchownat},
+};
+use std::{
+    os::fd::{AsFd, OwnedFd},
+    path::{Path, PathBuf},
+};
+
+/// inode number of the root directory of every procfs, `PROC_ROOT_INO` in the kernel.
+const PROC_ROOT_INODE: u64 = 1;
+
+impl Assembler<'_> {
+    pub(super) fn attach(&mut self, attach: &Attach) -> Result<()> {
+        let destination = attach.destination.as_path();
+        let there = self.root.find_existing(destination, attach.link).map_err(refuse_symlink(attach))?;
+        let mount = match &attach.what {
+            What::Filesystem(filesystem) => self.filesystem(filesystem, attach, there.as_ref())?,
+            What::Bind(id) => match std::mem::replace(self.source(*id)?, Opened::Used) {
+                Opened::Tree(tree) => tree,
+                Opened::Link(target) => {
+                    return self.symlink(Path::new(&target), destination, Existing::Same);
+                }
+                Opened::Used => crate::bail!("source {id} was used before"),
+            },
+            What::Late(path) => mount::clone_path(path, AT_RECURSIVE)?,
+        };
+        let missing = if kind(&mount)? == SFlag::S_IFDIR { Missing::Directory } else { Missing::File };
+        let target = match there {
+            Some(there) => there,
+            None => self.root.find_or_create(destination, attach.link, missing)?,
+        };
+        guard_proc(&self.root, &target, &mount, destination)?;
+        let attributes_done = matches!(attach.what, What::Filesystem(_));
+        self.change(&mount, &attach.change, attributes_done, destination)?;
+        mount::attach(mount.as_fd(), target.as_fd())?;
+        if attach.delay_read_only {
+            self.delayed.push((destination.to_owned(), mount));
+        }
+        Ok(())
+    }
+
+    fn source(&mut self, id: usize) -> Result<&mut Opened> {
+        self.opened.get_mut(id).ok_or_else(|| Error::new(format_args!("source {id} was not opened")))
+    }
+
+    /// A new file system, with attributes set and content copied; `there` is what the image has at the destination.
+    fn filesystem(
+        &mut self,
+        wanted: &Filesystem,
+        attach: &Attach,
+        there: Option<&OwnedFd>,
+    ) -> Result<OwnedFd> {
+        let attrs = &attach.change.attrs;
+        let mount = match create(wanted, attrs, there) {
+            Err(error) if error.errno() == Some(libc::EPERM) && wanted.otherwise.is_some() => {
+                return self.instead(wanted, attrs).map_err(|second| second.context(error));
+            }
+            created => created.map_err(|error| explain_refusal(error, &wanted.fstype))?,
+        };
+        if let Some(owner) = wanted.owner {
+            give(&mount, "", owner)?;
+            if wanted.fstype == "devpts" {
+                give(&mount, "ptmx", owner)?;
+            }
+        }
+        if let (true, Some(there)) = (attach.copy_up, there) {
+            copy::copy_tree(there.as_fd(), mount.as_fd()).context("copy what the image has there")?;
+        }
+        Ok(mount)
+    }
+
+    /// The host's view of what the kernel does not show anew, read-only all the way down (CVE-2023-25809).
+    fn instead(&mut self, wanted: &Filesystem, attrs: &Attrs) -> Result<OwnedFd> {
+        let source = wanted.otherwise.map(|id| self.source(id)).transpose()?;
+        let Some(Opened::Tree(tree)) = source.map(|source| std::mem::replace(source, Opened::Used)) else {
+            crate::bail!("the host's {} was not opened", wanted.fstype);
+        };
+        let attributes =
+            Attributes { set: attrs.set | MOUNT_ATTR_RDONLY, clear: 0, propagation: libc::MS_PRIVATE };
+        mount::set_attributes(tree.as_fd(), attributes, AT_RECURSIVE)?;
+        Ok(tree)
+    }
+
+    /// Applies id map, attributes and propagation, with as few calls as their order allows.
+    fn change(&self, mount: &OwnedFd, change: &Change, top_is_set: bool, destination: &Path) -> Result<()> {
+        if let Some(idmap) = change.idmap {
+            let namespace = match idmap.ids {
+                Ids::Container => self.setting.user_namespace,
+                Ids::Own(id) => self.idmaps.get(id).map(OwnedFd::as_fd),
+            };
+            let namespace =
+                namespace.ok_or_else(|| Error::new("there is no user namespace to map ids with"))?;
+            let depth = if idmap.recursive { AT_RECURSIVE } else { 0 };
+            mount::set_idmap(mount.as_fd(), namespace, depth)
+                .map_err(|error| idmap::refused(error, mount, &destination.display().to_string()))?;
+        }
+        let mut deep = attributes(change.recursive_attrs);
+        let mut top = if top_is_set { Attributes::default() } else { attributes(change.attrs) };
+        let mut rest = change.propagation.as_slice();
+        if let [only] = rest {
+            let level = if only.recursive { &mut deep } else { &mut top };
+            level.propagation = propagation_flag(only.kind);
+            rest = &[];
+        }
+        set(mount, deep, AT_RECURSIVE)?;
+        set(mount, top, 0)?;
+        rest.iter().try_for_each(|word| {
+            let depth = if word.recursive { AT_RECURSIVE } else { 0 };
+            set(
+                mount,
+                Attributes { propagation: propagation_flag(word.kind), ..Attributes::default() },
+                depth,
+            )
+        })
+    }
+
+    pub(super) fn remount(
+        &self,
+        destination: &Path,
+        change: &Change,
+        parameters: &[Parameter],
+    ) -> Result<()> {
+        let mount = self.root.find(destination, Link::Follow)?;
+        if !parameters.is_empty() {
+            let superblock = Configuration::pick(mount.as_fd())?;
+            configure(&superblock, parameters)?;
+            superblock.reconfigure()?;
+        }
+        self.change(&mount, change, false, destination)
+    }
+}
+
+/// A detached file system with its attributes; where it has no mode of its own it gets that of the directory it will hide,
+/// as engines expect of a tmpfs.
+fn create(wanted: &Filesystem, attrs: &Attrs, there: Option<&OwnedFd>) -> Result<OwnedFd> {
+    let configuration = match wanted.opener {
+        Opener::Assembler => Configuration::open(&wanted.fstype)?,
+        // The file system shows the pid namespace of the process that opens it.
+        Opener::Child => shared_child(|| Configuration::open(&wanted.fstype))?,
+    };
+    configure(&configuration, &wanted.parameters)?;
+    if wanted.adopt_mode
+        && let Some(there) = there
+    {
+        let mode = fstat(there).context("fstat")?.st_mode & 0o7777;
+        configuration.text("mode", &format!("{mode:o}"))?;
+    }
+    configuration.mount(attrs.set)
+}
+
+fn configure(configuration: &Configuration, parameters: &[Parameter]) -> Result<()> {
+    parameters.iter().try_for_each(|parameter| match parameter {
+        Parameter::Flag(key) => configuration.flag(key),
+        Parameter::Text(key, value) => configuration.text(key, value),
+    })
+}
+
+fn give(mount: &OwnedFd, name: &str, owner: Owner) -> Result<()> {
+    let flags = AtFlags::AT_EMPTY_PATH | AtFlags::AT_SYMLINK_NOFOLLOW;
+    let (uid, gid) = (Uid::from_raw(owner.uid), Gid::from_raw(owner.gid));
+    fchownat(mount, name, Some(uid), Some(gid), flags).context("give it to the container's root")
+}
+
+fn attributes(attrs: Attrs) -> Attributes {
+    Attributes { set: attrs.set, clear: attrs.clear, propagation: 0 }
+}
+
+fn set(mount: &OwnedFd, attributes: Attributes, depth: i32) -> Result<()> {
+    if attributes == Attributes::default() {
+        return Ok(());
+    }
+    mount::set_attributes(mount.as_fd(), attributes, depth).map_err(|error| match error.errno() {
+        Some(libc::EPERM) if attributes.clear != 0 => error
+            .context(format_args!("cannot clear locked flags {:#x}", attributes.clear))
+            .hint("the source is mounted with flags that a user namespace cannot take away: ask for the same ones"),
+        _ => error,
+    })
+}
+
+/// Refuses to hide what lies in a procfs, whatever path led there.
+fn guard_proc(root: &Rootfs, target: &OwnedFd, mount: &OwnedFd, destination: &Path) -> Result<()> {
+    if is_proc_root(target)? || destination == Path::new("/proc") {
+        if is_proc_root(mount)? {
+            return Ok(());
+        }
+        crate::bail!("only a procfs can be mounted over /proc");
+    }
+    if !on_proc(target)? {
+        return Ok(());
+    }
+    let there = fstat(target).context("fstat")?;
+    for allowed in OVER_PROC {
+        let Some(file) = root.find_existing(Path::new(allowed), Link::Refuse)? else { continue };
+        let file = fstat(&file).context("fstat")?;
+        if (file.st_dev, file.st_ino) == (there.st_dev, there.st_ino) {
+            return Ok(());
+        }
+    }
+    crate::bail!("nothing can be mounted inside /proc, except on {}", OVER_PROC.join(", "))
+}
+
+fn is_proc_root(fd: &OwnedFd) -> Result<bool> {
+    Ok(on_proc(fd)? && fstat(fd).context("fstat")?.st_ino == PROC_ROOT_INODE)
+}
+
+fn on_proc(fd: &OwnedFd) -> Result<bool> {
+    Ok(fstatfs(fd).context("statfs")?.filesystem_type() == PROC_SUPER_MAGIC)
+}
+
+/// Says why a symlink is not followed where it is not.
+fn refuse_symlink(attach: &Attach) -> impl Fn(Error) -> Error {
+    let (link, path): (Link, PathBuf) = (attach.link, attach.destination.clone());
+    move |error| match (error.errno(), link) {
+        (Some(libc::ELOOP), Link::Refuse) => error
+            .context(format_args!("{} or a part of it is a symlink in the root file system", path.display()))
+            .hint("an image may not redirect this mount (CVE-2019-19921)"),
+        _ => error,
+    }
+}
+
+fn explain_refusal(error: Error, fstype: &str) -> Error {
+    if error.errno() != Some(libc::EPERM) {
+        return error;
+    }
+    match fstype {
+        "proc" => error.hint(
+            "inside a user namespace the procfs that is visible must not be masked: give the outer container an unmasked \
+             /proc (procMount: Unmasked), or share its pid namespace and bind /proc",
+        ),
+        "sysfs" => error.hint(
+            "the network namespace belongs to another user namespace: use a network of the container's own, or mount \
+             sysfs read-only",
+        ),
+        "cgroup2" | "cgroup" => error.hint("give the container a cgroup namespace of its own"),
+        _ => error,
+    }
+}
