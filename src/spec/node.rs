@@ -117,7 +117,7 @@ impl<'n> Node<'n> {
     }
 
     /// The elements of an array; none where it is absent.
-    pub fn list<'s>(&'s self) -> impl ExactSizeIterator<Item = Node<'s>> + use<'s, 'n> {
+    pub fn list<'s>(&'s self) -> impl Iterator<Item = Node<'s>> + use<'s, 'n> {
         let items: &[Tree<'_>] = match self.tree {
             Tree::List(items) => items,
             Tree::Null => &[],
@@ -129,6 +129,16 @@ impl<'n> Node<'n> {
             step: Step::Index(index),
             report: self.report,
         })
+    }
+
+    /// The length of an array; 0 where this is none.
+    pub fn count(&self) -> usize {
+        if let Tree::List(items) = self.tree { items.len() } else { 0 }
+    }
+
+    /// Whether this is an array without elements.
+    pub fn is_empty_list(&self) -> bool {
+        matches!(self.tree, Tree::List(items) if items.is_empty())
     }
 
     /// One element of an array; absent where there is none.
@@ -188,6 +198,15 @@ impl<'n> Node<'n> {
         Some(PathBuf::from(text))
     }
 
+    /// An absolute path that must be there and not be empty; where it is not, an empty one after the report.
+    pub fn required_path(self) -> PathBuf {
+        if self.required().text() == Some("") {
+            self.error("is empty");
+            return PathBuf::new();
+        }
+        if matches!(self.tree, Tree::Text(_)) { self.absolute().unwrap_or_default() } else { PathBuf::new() }
+    }
+
     /// All strings of an array; elements must not be absent.
     pub fn texts(&self) -> Vec<String> {
         self.list().filter_map(|item| item.required().text().map(str::to_owned)).collect()
@@ -219,7 +238,10 @@ impl<'n> Node<'n> {
             Tree::Null => return None,
             _ => None,
         };
-        match value.filter(|value| (low.into()..=high.into()).contains(value)).and_then(|value| T::try_from(value).ok()) {
+        match value
+            .filter(|value| (low.into()..=high.into()).contains(value))
+            .and_then(|value| T::try_from(value).ok())
+        {
             Some(value) => Some(value),
             None => self.wrong(format_args!("a number from {low} to {high}")),
         }
@@ -270,7 +292,9 @@ impl<'n> Node<'n> {
 
 fn push_step(path: &mut String, step: Step<'_>) {
     let is_plain = |key: &str| {
-        !key.is_empty() && key.len() <= QUOTED && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        !key.is_empty()
+            && key.len() <= QUOTED
+            && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
     };
     // Writing to a string cannot fail.
     let _ = match step {

@@ -19,14 +19,10 @@ pub(super) fn devices(node: Node<'_>) -> Vec<Device> {
 
 fn device(node: Node<'_>) -> Option<Device> {
     let node = node.object()?;
-    let path = node.get("path").required();
-    if path.text() == Some("") {
-        path.error("is empty");
-    }
     let kind = kind(&node);
     Some(Device {
         json_path: node.path(),
-        path: path.absolute().unwrap_or_default(),
+        path: node.get("path").required_path(),
         mode: node.get("fileMode").number(0..=u32::MAX).unwrap_or(0o666) & PERMISSIONS,
         uid: node.get("uid").number(0..=ID_MAX),
         gid: node.get("gid").number(0..=ID_MAX),
@@ -35,7 +31,8 @@ fn device(node: Node<'_>) -> Option<Device> {
 }
 
 fn kind(node: &Node<'_>) -> Option<DeviceKind> {
-    let number = |key, max| node.get(key).required().number(0..=max).and_then(|number| u32::try_from(number).ok());
+    let number =
+        |key, max| node.get(key).required().number(0..=max).and_then(|number| u32::try_from(number).ok());
     let letter = node.get("type").required();
     match letter.text()? {
         "p" => Some(DeviceKind::Fifo),

@@ -16,15 +16,14 @@ pub(super) fn hooks(node: Node<'_>) -> Hooks {
 
 fn hook(node: Node<'_>) -> Option<Hook> {
     let node = node.object()?;
-    let path = node.get("path").required();
-    if path.text() == Some("") {
-        path.error("is empty");
-    }
     Some(Hook {
         json_path: node.path(),
-        path: path.absolute().unwrap_or_default(),
+        path: node.get("path").required_path(),
         args: node.get("args").texts(),
         env: node.get("env").texts(),
-        timeout: node.get("timeout").number(1..=i64::from(i32::MAX)).map(|seconds| Duration::from_secs(seconds.unsigned_abs())),
+        timeout: node
+            .get("timeout")
+            .number(1..=i64::from(i32::MAX))
+            .map(|seconds| Duration::from_secs(seconds.unsigned_abs())),
     })
 }

@@ -8,8 +8,7 @@ const LINES: usize = 340;
 /// `uidMappings` and `gidMappings` of an object: both or neither.
 pub(super) fn id_maps(node: &Node<'_>) -> (Vec<IdMap>, Vec<IdMap>) {
     let (uids, gids) = (node.get("uidMappings"), node.get("gidMappings"));
-    let (uid_count, gid_count) = (uids.list().len(), gids.list().len());
-    match (uid_count, gid_count) {
+    match (uids.count(), gids.count()) {
         (0, 1..) => uids.error("is required where gidMappings are given"),
         (1.., 0) => gids.error("is required where uidMappings are given"),
         _ => {}
@@ -18,7 +17,7 @@ pub(super) fn id_maps(node: &Node<'_>) -> (Vec<IdMap>, Vec<IdMap>) {
 }
 
 fn id_map(node: Node<'_>) -> Vec<IdMap> {
-    let count = node.list().len();
+    let count = node.count();
     if count > LINES {
         node.error(format_args!("{count} lines are more than the {LINES} that Linux allows"));
         return Vec::new();
@@ -50,7 +49,8 @@ pub(super) fn check_range(line: IdMap, error: impl Fn(std::fmt::Arguments<'_>)) 
 
 /// Reports lines that share an id on either side, as the kernel refuses them.
 pub(super) fn check_overlap(node: &Node<'_>, lines: &[IdMap]) {
-    let sides: [(&str, fn(&IdMap) -> u32); 2] = [("container", |line| line.container), ("host", |line| line.host)];
+    let sides: [(&str, fn(&IdMap) -> u32); 2] =
+        [("container", |line| line.container), ("host", |line| line.host)];
     for (side, first) in sides {
         let mut ranges: Vec<(u32, u32)> = lines.iter().map(|line| (first(line), line.size)).collect();
         ranges.sort_unstable();

@@ -38,12 +38,7 @@ pub(super) fn linux(node: Node<'_>) -> Linux {
 }
 
 fn paths(node: Node<'_>) -> Vec<PathBuf> {
-    node.list()
-        .filter_map(|item| match item.required().text() {
-            Some("") => item.wrong("an absolute path"),
-            _ => item.absolute(),
-        })
-        .collect()
+    node.list().map(Node::required_path).collect()
 }
 
 /// The specification defines no flag yet.

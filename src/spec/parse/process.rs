@@ -6,6 +6,7 @@ use crate::spec::{
     config::{Capabilities, ExecCpuAffinity, Process, Rlimit, User},
     node::{Node, quoted},
 };
+use std::path::PathBuf;
 
 /// The highest id: −1 means "leave alone" to the kernel.
 pub(super) const ID_MAX: u32 = u32::MAX - 1;
@@ -13,17 +14,13 @@ pub(super) const ID_MAX: u32 = u32::MAX - 1;
 const CPUS: u32 = 8192;
 
 pub(super) fn process(node: Node<'_>) -> Process {
-    let args = if node.object().is_some() { args(node.get("args").required()) } else { Vec::new() };
-    let cwd = node.get("cwd");
-    if node.object().is_some() && cwd.required().text() == Some("") {
-        cwd.error("is empty");
-    }
+    let Some(node) = node.object() else { return nothing() };
     Process {
         terminal: node.get("terminal").is_true(),
         console_size: console_size(node.get("consoleSize")),
-        cwd: cwd.absolute().unwrap_or_default(),
+        cwd: node.get("cwd").required_path(),
         env: env(node.get("env")),
-        args,
+        args: args(node.get("args").required()),
         user: user(node.get("user")),
         capabilities: capabilities(node.get("capabilities")),
         no_new_privileges: node.get("noNewPrivileges").is_true(),
@@ -40,8 +37,29 @@ pub(super) fn process(node: Node<'_>) -> Process {
     }
 }
 
+/// What stands for a process that could not be read.
+fn nothing() -> Process {
+    Process {
+        terminal: false,
+        console_size: None,
+        cwd: PathBuf::new(),
+        env: Vec::new(),
+        args: Vec::new(),
+        user: User::default(),
+        capabilities: Capabilities::default(),
+        no_new_privileges: false,
+        rlimits: Vec::new(),
+        oom_score_adj: None,
+        apparmor_profile: None,
+        selinux_label: None,
+        scheduler: None,
+        io_priority: None,
+        exec_cpu_affinity: None,
+    }
+}
+
 fn args(node: Node<'_>) -> Vec<String> {
-    if node.is_given() && node.list().len() == 0 {
+    if node.is_empty_list() {
         node.error("expected at least one argument");
     }
     node.texts()
@@ -49,11 +67,13 @@ fn args(node: Node<'_>) -> Vec<String> {
 
 /// Entries without a name or a value are refused, as in runc: no environ(7) of a real process holds them.
 fn env(node: Node<'_>) -> Vec<String> {
-    let env = node.texts();
-    for (entry, node) in env.iter().zip(node.list()) {
+    let mut env = Vec::new();
+    for item in node.list() {
+        let Some(entry) = item.required().text() else { continue };
         if entry.find('=').is_none_or(|at| at == 0) {
-            node.error(format_args!("expected NAME=value, found {}", quoted(entry)));
+            item.error(format_args!("expected NAME=value, found {}", quoted(entry)));
         }
+        env.push(entry.to_owned());
     }
     env
 }
@@ -100,11 +120,14 @@ fn capabilities(node: Node<'_>) -> Capabilities {
         inheritable: set("inheritable"),
         ambient: set("ambient"),
     };
-    for name in capability::names(sets.ambient & !(sets.permitted & sets.inheritable)) {
-        node.get("ambient").warn(format_args!("{name} has no effect unless it is permitted and inheritable"));
-    }
-    for name in capability::names(sets.effective & !sets.permitted) {
-        node.get("effective").warn(format_args!("{name} has no effect unless it is permitted"));
+    for (key, mask) in [
+        ("ambient", sets.ambient & !(sets.permitted & sets.inheritable)),
+        ("effective", sets.effective & !sets.permitted),
+    ] {
+        if mask != 0 {
+            let names: Vec<&str> = capability::names(mask).collect();
+            node.get(key).warn(format_args!("no effect without the sets it draws on: {}", names.join(" ")));
+        }
     }
     sets
 }

@@ -1,0 +1,7 @@
+//! Documents of the specification: those that engines send, those that are wrong, those that mean harm.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used)] // an integration test is a test to its last line
+
+mod broken;
+mod golden;
+mod hostile;
+mod meaning;
