@@ -3,6 +3,7 @@
 use crate::{
     bail,
     error::{Error, Result},
+    plan::proc_mount::ProcMount,
     state::{ContainerId, Driver},
 };
 use clap::ArgMatches;
@@ -96,7 +97,7 @@ pub struct CreateArgs {
     /// `--preserve-fds`
     pub preserve_fds: u32,
     /// `--proc-mount`
-    pub proc_mount: ProcMount,
+    pub proc_mount: Option<ProcMount>,
     /// `--no-pivot`
     pub no_pivot: bool,
     /// `--no-new-keyring`
@@ -110,16 +111,6 @@ pub enum Target {
     Id(ContainerId),
     /// An argument with a slash, or `.` or `..`, none of which can be an id: the bundle.
     Bundle(PathBuf),
-}
-
-/// Whether the container sees all of /proc and /sys (Kubernetes' procMount).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ProcMount {
-    /// As config.json says; in a new config.json the usual paths are masked.
-    #[default]
-    Default,
-    /// `maskedPaths` and `readonlyPaths` are empty.
-    Unmasked,
 }
 
 /// `run`
@@ -174,7 +165,7 @@ pub struct SpecArgs {
     /// `--config`
     pub config: Option<PathBuf>,
     /// `--proc-mount`
-    pub proc_mount: ProcMount,
+    pub proc_mount: Option<ProcMount>,
     /// `--rootless`
     pub rootless: bool,
 }
@@ -213,8 +204,8 @@ impl Matches {
         Ok(())
     }
 
-    fn proc_mount(&self) -> ProcMount {
-        if self.word("proc-mount") == "unmasked" { ProcMount::Unmasked } else { ProcMount::Default }
+    fn proc_mount(&self) -> Option<ProcMount> {
+        self.word("proc-mount").parse().ok()
     }
 
     pub(super) fn globals(&self) -> Globals {

@@ -11,7 +11,7 @@ pub mod request;
 mod split;
 
 pub use args::{
-    Command, CreateArgs, DeleteArgs, Globals, KillArgs, ListForm, LogFormat, LogLevel, ProcMount, RunArgs,
+    Command, CreateArgs, DeleteArgs, Globals, KillArgs, ListForm, LogFormat, LogLevel, RunArgs,
     SpecArgs, Target,
 };
 pub use request::{CreateRequest, Name, state_root};

@@ -1,9 +1,10 @@
 //! What the user meant: paths made absolute, defaults filled in.
 
-use super::args::{CreateArgs, Globals, ProcMount, RunArgs, Target};
+use super::args::{CreateArgs, Globals, RunArgs, Target};
 use crate::{
     bail,
     error::{Context, Error, Result},
+    plan::proc_mount::ProcMount,
     state::{ContainerId, Driver},
 };
 use std::{
@@ -32,8 +33,8 @@ pub struct CreateRequest {
     pub pidfd_socket: Option<PathBuf>,
     /// How many descriptors from 3 on are handed down beside `LISTEN_FDS`.
     pub preserve_fds: u32,
-    /// Whether masks of config.json are dropped.
-    pub proc_mount: ProcMount,
+    /// What takes the place of the masks of config.json.
+    pub proc_mount: Option<ProcMount>,
     /// Whether pivot_root(2) must not be used.
     pub no_pivot: bool,
     /// Whether the caller's session keyring is kept.
@@ -177,7 +178,7 @@ mod tests {
             pid_file: None,
             pidfd_socket: None,
             preserve_fds: 0,
-            proc_mount: ProcMount::Default,
+            proc_mount: None,
             no_pivot: false,
             no_new_keyring: false,
         };

@@ -2,7 +2,7 @@
 
 use crate::{
     error::{Context, Result},
-    host::{caller::Caller, cgroups},
+    host::{caller::Caller, cgroups, passwd},
     lsm,
     ns::{self, plan::Maps, subid},
     plan::create::Facts,
@@ -33,11 +33,26 @@ pub fn probe(config: &Config, caller: Caller, proc: &Proc) -> Result<(Facts, Opt
         joined,
         legacy_cgroups: !cgroups.legacy.is_empty(),
     };
-    let lsm = lsm::probe(proc)?;
+    let lsm = lsm::apply::probe(proc)?;
     Ok((Facts { caller, namespaces, cgroups, lsm }, namespace))
 }
 
 /// The caller as root, followed by its subordinate ids; none where it has none.
 fn subordinate(caller: &Caller) -> Result<Option<Maps>> {
-    subid::maps_of(caller.euid, caller.egid)
+    let name = passwd::name_of(caller.euid);
+    let (users, groups) = (read("/etc/subuid")?, read("/etc/subgid")?);
+    let users = subid::ranges_of(&users, &name, caller.euid);
+    let groups = subid::ranges_of(&groups, &name, caller.euid);
+    if users.is_empty() || groups.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(Maps { uids: subid::for_user(caller.euid, &users), gids: subid::for_user(caller.egid, &groups) }))
+}
+
+/// The text of a file that need not be there.
+fn read(path: &str) -> Result<String> {
+    match std::fs::read_to_string(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
+        other => other.with_context(|| format!("read {path}")),
+    }
 }

@@ -64,7 +64,7 @@ impl Assembler<'_> {
         if plan.namespaces.base == Base::Caller {
             sys::ns::unshare(libc::CLONE_NEWNS).context("make a mount namespace")?;
         }
-        sys::mount::make_private(c"/")?;
+        sys::mount::make_all_private().context("make the mount namespace private")?;
         nix::unistd::chdir("/").context("chdir /")?;
         let init = self.make_init(init_link)?;
         self.runtime.say(&FromAssembler::Born(init.pid))?;

@@ -75,7 +75,7 @@ impl Init<'_> {
         self.enter_root()?;
         nix::unistd::setsid().context("make a session")?;
         if let Some(slave) = slave {
-            tty::apply::make_controlling(&slave).context("take the terminal")?;
+            tty::apply::make_controlling(slave.as_fd()).context("take the terminal")?;
         }
         let plan = self.setting.plan;
         ns::sysctl::apply(&plan.sysctls.inside, self.setting.proc)?;

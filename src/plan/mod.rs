@@ -20,7 +20,7 @@ pub struct Plan {
     /// Where the container's processes are counted and limited.
     pub cgroup: cgroup::plan::Plan,
     /// The root file system.
-    pub mounts: mount::plan::Plan,
+    pub mounts: mount::Plan,
     /// How the root is entered.
     pub root: mount::apply::Root,
     /// `hostname`
