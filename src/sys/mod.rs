@@ -12,6 +12,8 @@ pub mod pidfd;
 pub mod prctl;
 pub mod proc;
 pub mod sched;
+#[cfg(test)]
+pub mod scratch;
 pub mod seccomp;
 pub mod signal;
 pub mod socket;
