@@ -118,3 +118,120 @@ fn give(stream: BorrowedFd<'_>, uid: u32, gid: u32) -> Result<()> {
         done => done.with_context(|| format!("fchown({}, {uid})", crate::sys::show(stream))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::scratch::{Child, child};
+    use nix::sched::CloneFlags;
+    use std::{fs::File, os::unix::net::UnixStream};
+
+    /// `CAP_SYS_RESOURCE`
+    const SYS_RESOURCE: u64 = 1 << 24;
+
+    fn idle() -> Child {
+        child(CloneFlags::empty(), || Ok(String::new()))
+    }
+
+    fn do_one(op: OutsideOp, pid: i32) -> Result<Vec<Error>> {
+        apply(&[op], pid, &Proc::open().unwrap())
+    }
+
+    /// A pseudo-terminal's two ends.
+    fn pty() -> (File, File) {
+        let open = |path: String| File::options().read(true).write(true).open(path).unwrap();
+        let master = open("/dev/ptmx".into());
+        let number = crate::sys::scratch::unlock_pty(&master);
+        (master, open(format!("/dev/pts/{number}")))
+    }
+
+    fn may_raise() -> bool {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        crate::cred::Held::parse(&status).unwrap().permitted & SYS_RESOURCE != 0
+    }
+
+    #[test]
+    fn limits_are_set_on_another_process_and_raising_beyond_the_hard_one_is_told() {
+        let child = idle();
+        let nofile = |soft, hard, denial| OutsideOp::Limit { resource: 7, soft, hard, denial };
+        assert!(do_one(nofile(100, 200, Denial::Fails), child.pid).unwrap().is_empty());
+        let seen = || std::fs::read_to_string(format!("/proc/{}/limits", child.pid)).unwrap();
+        assert!(seen().contains("Max open files            100                  200"), "{}", seen());
+        if may_raise() {
+            return;
+        }
+        let error = do_one(nofile(300, 300, Denial::Fails), child.pid).unwrap_err();
+        assert!(error.to_string().starts_with("set RLIMIT_NOFILE to 300:300: prlimit("), "{error}");
+        assert!(error.remedy().unwrap().contains("CAP_SYS_RESOURCE"), "{error:?}");
+        let notes = do_one(nofile(300, 300, Denial::Noted), child.pid).unwrap();
+        assert!(notes[0].to_string().contains("RLIMIT_NOFILE stays at 200"), "{notes:?}");
+        assert!(seen().contains("Max open files            200                  200"), "{}", seen());
+        assert!(do_one(nofile(300, 200, Denial::Noted), child.pid).is_err(), "soft above hard is a mistake");
+    }
+
+    #[test]
+    fn the_oom_score_rises_for_everybody_and_falls_for_the_privileged() {
+        let child = idle();
+        let score = |score, denial| OutsideOp::OomScore { score, denial };
+        let seen = || std::fs::read_to_string(format!("/proc/{}/oom_score_adj", child.pid)).unwrap();
+        assert!(do_one(score(321, Denial::Fails), child.pid).unwrap().is_empty());
+        assert_eq!(seen(), "321\n");
+        if may_raise() {
+            return;
+        }
+        let error = do_one(score(-999, Denial::Fails), child.pid).unwrap_err();
+        assert!(error.remedy().unwrap().contains("CAP_SYS_RESOURCE"), "{error:?}");
+        assert_eq!(do_one(score(-999, Denial::Noted), child.pid).unwrap().len(), 1);
+        assert!(do_one(score(2000, Denial::Noted), child.pid).is_err(), "out of range is a mistake");
+        assert_eq!(seen(), "321\n");
+    }
+
+    #[test]
+    fn scheduling_io_priority_and_affinity_are_set_by_pid() {
+        let child = idle();
+        sched::set_affinity(child.pid, &[0]).unwrap();
+        assert_eq!(child.status("Cpus_allowed_list"), "0");
+        do_one(OutsideOp::AllCpus, child.pid).unwrap();
+        let own = std::fs::read_to_string("/proc/self/status").unwrap();
+        assert!(own.contains(&format!("Cpus_allowed_list:\t{}\n", child.status("Cpus_allowed_list"))));
+        let batch = Scheduling { policy: 3, nice: 7, ..Scheduling::default() };
+        do_one(OutsideOp::Scheduler(batch), child.pid).unwrap();
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.pid)).unwrap();
+        let fields: Vec<_> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+        assert_eq!((fields[16], fields[38]), ("7", "3"), "nice, policy");
+        do_one(OutsideOp::IoPriority(2 << 13 | 6), child.pid).unwrap();
+        let class =
+            std::process::Command::new("ionice").args(["-p", &child.pid.to_string()]).output().unwrap();
+        assert_eq!(String::from_utf8(class.stdout).unwrap(), "best-effort: prio 6\n");
+        let wrong = Scheduling { policy: 99, ..Scheduling::default() };
+        let error = do_one(OutsideOp::Scheduler(wrong), child.pid).unwrap_err();
+        assert!(error.to_string().contains("EINVAL"), "{error}");
+    }
+
+    #[test]
+    fn pipes_and_sockets_change_hands_and_nothing_else_does() {
+        if !nix::unistd::geteuid().is_root() {
+            return;
+        }
+        let owner = |fd: BorrowedFd<'_>| fstat(fd).map(|stat| (stat.st_uid, stat.st_gid)).unwrap();
+        let (read, _write) = std::io::pipe().unwrap();
+        let (socket, _peer) = UnixStream::pair().unwrap();
+        let (_master, pty) = pty();
+        give(pty.as_fd(), 4321, 1234).unwrap();
+        assert_eq!(owner(pty.as_fd()).0, 4321);
+        assert_ne!(owner(pty.as_fd()).1, 1234, "a terminal keeps its group");
+        for fd in [read.as_fd(), socket.as_fd()] {
+            give(fd, 4321, 1234).unwrap();
+            assert_eq!(owner(fd), (4321, 1234));
+        }
+        let null = File::open("/dev/null").unwrap();
+        let path = std::env::temp_dir().join(format!("urun-give-{}", std::process::id()));
+        let file = File::create(&path).unwrap();
+        for fd in [null.as_fd(), file.as_fd()] {
+            let before = owner(fd);
+            give(fd, 4321, 1234).unwrap();
+            assert_eq!(owner(fd), before);
+        }
+        std::fs::remove_file(&path).unwrap();
+    }
+}

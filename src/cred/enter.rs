@@ -145,3 +145,201 @@ fn refused(path: &CStr, errno: Errno) -> Error {
     Error::new(format_args!("chdir({path:?}): {} ({errno:?})", errno.desc().to_lowercase()))
         .hint("process.cwd has to be a directory in the container that process.user may enter")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        cred::plan::{
+            Input, Setgroups, inside,
+            tests::{input, mapped, process},
+        },
+        spec::{Capabilities, Linux, Process, User},
+        sys::scratch::{Child, become_sleep, child, load_filter},
+    };
+    use nix::sched::CloneFlags;
+
+    const SYS_ADMIN: u64 = 1 << 21;
+
+    fn become_root() -> Result<()> {
+        setresgid(0.into(), 0.into(), 0.into())?;
+        setresuid(0.into(), 0.into(), 0.into())?;
+        Ok(())
+    }
+
+    /// A process in a new user namespace that takes the planned identity and turns into a program.
+    fn run(process: &Process, input: &Input<'_>) -> (Child, String) {
+        let ops = inside(process, &Linux::default(), input).unwrap();
+        let mut child = child(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS, || {
+            become_root()?;
+            let notes = apply(&ops, &Proc::open()?)?;
+            assert!(notes.is_empty(), "{notes:?}");
+            if input.keep_for_filter {
+                load_filter()?;
+            }
+            become_sleep()
+        });
+        let report = child.report();
+        (child, report)
+    }
+
+    fn sets(child: &Child) -> [u64; 5] {
+        ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"]
+            .map(|field| u64::from_str_radix(&child.status(field), 16).unwrap())
+    }
+
+    fn is_root() -> bool {
+        nix::unistd::geteuid().is_root()
+    }
+
+    /// What is kept for the filter never reaches the program; capabilities(7), "Transformation during execve()".
+    #[test]
+    fn the_program_has_exactly_the_capabilities_it_was_given() {
+        if !is_root() {
+            return;
+        }
+        let maps = mapped();
+        for uid in [0, 1000] {
+            for bounding in [0x7, 0x7 | SYS_ADMIN] {
+                for no_new_privileges in [false, true] {
+                    let process = Process {
+                        user: User { uid, gid: uid, ..User::default() },
+                        capabilities: Capabilities {
+                            bounding,
+                            effective: 7,
+                            permitted: 7,
+                            ..Capabilities::default()
+                        },
+                        no_new_privileges,
+                        ..process()
+                    };
+                    let (child, report) = run(&process, &Input { keep_for_filter: true, ..input(&maps) });
+                    assert_eq!(report, "", "uid {uid}");
+                    // The kernel gives root what the bounding set allows, but under no_new_privs no more than it had.
+                    let expected = match (uid, no_new_privileges) {
+                        (0, false) => bounding,
+                        (0, true) => 7,
+                        _ => 0,
+                    };
+                    assert_eq!(sets(&child), [0, expected, expected, bounding, 0], "{process:?}");
+                    assert_eq!(child.status("NoNewPrivs"), u8::from(no_new_privileges).to_string());
+                    assert_eq!(child.status("Seccomp"), "2");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn ambient_capabilities_reach_a_program_of_another_user() {
+        if !is_root() {
+            return;
+        }
+        let capabilities =
+            Capabilities { bounding: 0xff, effective: 7, permitted: 7, inheritable: 6, ambient: 2 };
+        let user = User { uid: 1000, gid: 2000, umask: Some(0o37), additional_gids: vec![5, 70] };
+        let process = Process { user, capabilities, ..process() };
+        let maps = mapped();
+        let (child, report) = run(&process, &Input { keep_for_filter: true, ..input(&maps) });
+        assert_eq!(report, "");
+        assert_eq!(sets(&child), [6, 2, 2, 0xff, 2]);
+        assert_eq!(child.status("Uid"), "101000\t101000\t101000\t101000");
+        assert_eq!(child.status("Gid"), "102000\t102000\t102000\t102000");
+        assert_eq!(child.status("Groups"), "100005 100070");
+        assert_eq!(child.status("Umask"), "0037");
+    }
+
+    #[test]
+    fn the_filter_cannot_be_loaded_without_what_is_kept_for_it() {
+        if !is_root() {
+            return;
+        }
+        let ops = inside(&process(), &Linux::default(), &input(&mapped())).unwrap();
+        let mut child = child(CloneFlags::CLONE_NEWUSER, || {
+            apply(&ops, &Proc::open()?)?;
+            load_filter()?;
+            become_sleep()
+        });
+        assert!(child.report().contains("EACCES"));
+    }
+
+    #[test]
+    fn identity_is_taken_undumpable_and_with_a_keyring_of_its_own() {
+        if !is_root() {
+            return;
+        }
+        let process = Process { user: User { uid: 1000, gid: 1000, ..User::default() }, ..process() };
+        let ops = inside(&process, &Linux::default(), &input(&mapped())).unwrap();
+        let mut child = child(CloneFlags::CLONE_NEWUSER, || {
+            become_root()?;
+            let proc = Proc::open()?;
+            apply(&ops, &proc)?;
+            // Only its own keys are visible here, and of those the session keyring has the name.
+            proc.read_text("keys")
+        });
+        let keys = child.report();
+        assert!(keys.contains("_ses.box") && keys.contains("3f1b0000"), "{keys}");
+        let owner = std::os::unix::fs::MetadataExt::uid(
+            &std::fs::metadata(format!("/proc/{}/maps", child.pid)).unwrap(),
+        );
+        assert_eq!(owner, 0, "a dumpable process would own its files in /proc itself");
+    }
+
+    #[test]
+    fn the_working_directory_is_reached_as_root_or_as_user_and_stays_inside() {
+        if !is_root() {
+            return;
+        }
+        let maps = mapped();
+        let base = std::env::temp_dir().join(format!("urun-cwd-{}", std::process::id()));
+        let private = base.join("private");
+        std::fs::create_dir_all(&private).unwrap();
+        std::os::unix::fs::chown(&private, Some(100_000), Some(100_000)).unwrap();
+        std::fs::set_permissions(&private, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+        let shared = base.join("shared");
+        std::fs::create_dir_all(&shared).unwrap();
+        std::os::unix::fs::chown(&shared, Some(5), Some(101_000)).unwrap();
+        std::fs::set_permissions(&shared, std::os::unix::fs::PermissionsExt::from_mode(0o750)).unwrap();
+        std::fs::write(base.join("file"), "").unwrap();
+        let end = |cwd: &str| {
+            let user = User { uid: 1000, gid: 1000, ..User::default() };
+            let (child, report) = run(&Process { cwd: cwd.into(), user, ..process() }, &input(&maps));
+            let cwd = std::fs::read_link(format!("/proc/{}/cwd", child.pid)).unwrap();
+            if report.is_empty() { cwd.display().to_string() } else { report }
+        };
+        let at = |name: &str| base.join(name).display().to_string();
+        assert_eq!(end(&at("private")), at("private"));
+        assert_eq!(end(&at("shared")), at("shared"), "root is no owner here and the user is in the group");
+        assert!(end(&at("none")).ends_with("no such file or directory (ENOENT)"));
+        assert!(end(&at("file")).ends_with("not a directory (ENOTDIR)"));
+        std::fs::remove_dir_all(&base).unwrap();
+    }
+
+    /// CVE-2024-21626: a directory that is reachable through a descriptor and not below the root.
+    #[test]
+    fn a_working_directory_outside_of_the_root_is_refused() {
+        if !is_root() {
+            return;
+        }
+        let base = std::env::temp_dir().join(format!("urun-root-{}", std::process::id()));
+        std::fs::create_dir_all(&base).unwrap();
+        let ops = [InsideOp::DirectoryAsRoot(c".".into()), InsideOp::DirectoryAsUser(c".".into())];
+        let mut child = child(CloneFlags::CLONE_NEWNS, || {
+            let proc = Proc::open()?;
+            nix::unistd::chdir("/usr")?;
+            nix::unistd::chroot(&base)?;
+            apply(&ops, &proc)?;
+            Ok("inside".to_owned())
+        });
+        let report = child.report();
+        assert!(report.contains("outside of the container's root: (unreachable)/usr"), "{report}");
+        std::fs::remove_dir_all(&base).unwrap();
+    }
+
+    #[test]
+    fn denied_groups_are_left_alone() {
+        let maps = mapped();
+        let input = Input { setgroups: Setgroups::Denied, ..input(&maps) };
+        let ops = inside(&process(), &Linux::default(), &input).unwrap();
+        assert!(!ops.iter().any(|op| matches!(op, InsideOp::Groups(_))));
+    }
+}

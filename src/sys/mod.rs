@@ -18,6 +18,8 @@ pub mod proc;
 pub mod pty;
 pub mod sched;
 pub mod seal;
+#[cfg(test)]
+pub mod scratch;
 pub mod seccomp;
 pub mod signal;
 pub mod socket;
