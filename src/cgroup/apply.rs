@@ -12,7 +12,7 @@ use crate::{
     error::{Context, Error, Result},
     sys::bpf,
 };
-use std::{collections::BTreeMap, os::fd::AsFd};
+use std::{collections::BTreeMap, os::fd::AsFd, rc::Rc};
 
 /// The remedy for a refusal.
 pub const DELEGATE: &str = "the caller needs a delegated cgroup: run it in a systemd user session or scope with Delegate=yes, \
@@ -57,7 +57,7 @@ pub fn settle(plan: &Plan, cgroup: &Cgroup) -> Result<()> {
 
 /// The directories that were made, in order.
 #[derive(Default)]
-struct Undo(Vec<(Dir, String)>);
+struct Undo(Vec<(Rc<Dir>, String)>);
 
 impl Undo {
     fn undo(self, mut error: Error) -> Error {
@@ -76,6 +76,7 @@ fn is_refusal(error: &Error) -> bool {
 
 fn create_group(group: &Group, made: &mut Undo) -> Result<Member> {
     let (root, version) = Dir::hierarchy(&group.mount)?;
+    let root = Rc::new(root);
     if version != group.version {
         bail!("{} has changed its cgroup version meanwhile", group.mount.display());
     }
@@ -84,7 +85,7 @@ fn create_group(group: &Group, made: &mut Undo) -> Result<Member> {
     let parent = make_parents(&root, parents.trim_start_matches('/'), group, made, &mut refusals)?;
     let (dir, state) = parent.make(leaf)?;
     match state {
-        Made::New => made.0.push((parent.open("")?, leaf.to_owned())),
+        Made::New => made.0.push((Rc::clone(&parent), leaf.to_owned())),
         Made::Existed => refuse_used(&dir)?,
     }
     if version == Version::V2 && !parents.is_empty() && state == Made::New && is_frozen(&dir)? {
@@ -111,38 +112,47 @@ fn create_group(group: &Group, made: &mut Undo) -> Result<Member> {
 
 /// The parent of the group, made where it is missing, with the controllers enabled on the way.
 fn make_parents(
-    root: &Dir,
+    root: &Rc<Dir>,
     path: &str,
     group: &Group,
     made: &mut Undo,
     refusals: &mut Refusals,
-) -> Result<Dir> {
-    match root.open(path) {
-        // The usual case after the first container: the parent is there and hands on all controllers.
-        Ok(parent) if group.fill_cpuset => {
-            if path.is_empty() {
-                return Ok(parent);
-            }
-        }
-        Ok(parent) if group.controllers.is_empty() || hands_on_all(&parent, group)? => return Ok(parent),
-        Ok(_) => {}
-        Err(error) if error.errno() == Some(libc::ENOENT) => {}
-        Err(error) => return Err(error),
+) -> Result<Rc<Dir>> {
+    let mut current = Rc::clone(root);
+    if let Some(parent) = existing_parent(root, path, group)? {
+        return Ok(parent);
     }
-    let mut current = root.open("")?;
     for name in path.split('/').filter(|name| !name.is_empty()) {
         enable(&current, &group.controllers, refusals);
         let (next, state) = current.make(name)?;
+        if state == Made::New {
+            made.0.push((Rc::clone(&current), name.to_owned()));
+        }
         if group.fill_cpuset {
             fill_cpuset(&current, &next)?;
         }
-        if state == Made::New {
-            made.0.push((current, name.to_owned()));
-        }
-        current = next;
+        current = Rc::new(next);
     }
     enable(&current, &group.controllers, refusals);
     Ok(current)
+}
+
+/// The usual case after the first container: the parent is there and hands on everything.
+fn existing_parent(root: &Rc<Dir>, path: &str, group: &Group) -> Result<Option<Rc<Dir>>> {
+    let parent = match path {
+        "" => Rc::clone(root),
+        _ => match root.open(path) {
+            Ok(parent) => Rc::new(parent),
+            Err(error) if error.errno() == Some(libc::ENOENT) => return Ok(None),
+            Err(error) => return Err(error),
+        },
+    };
+    let ready = if group.fill_cpuset {
+        !parent.read("cpuset.cpus")?.trim().is_empty() && !parent.read("cpuset.mems")?.trim().is_empty()
+    } else {
+        group.controllers.is_empty() || hands_on_all(&parent, group)?
+    };
+    Ok(ready.then_some(parent))
 }
 
 fn hands_on_all(parent: &Dir, group: &Group) -> Result<bool> {

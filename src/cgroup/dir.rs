@@ -104,9 +104,15 @@ impl Dir {
     pub fn read(&self, file: &str) -> Result<String> {
         let read = || format!("read {}", self.name.join(file).display());
         let fd = openat2(self.fd.as_fd(), file.as_bytes(), libc::O_RDONLY, 0, RULES).with_context(read)?;
-        let mut text = String::new();
-        File::from(fd).read_to_string(&mut text).with_context(read)?;
-        Ok(text)
+        // Not read_to_string, which asks for a size that these files do not have.
+        let (mut bytes, mut chunk) = (Vec::new(), [0; 4096]);
+        let mut open = File::from(fd);
+        loop {
+            match open.read(&mut chunk).with_context(read)? {
+                0 => return Ok(String::from_utf8_lossy(&bytes).into_owned()),
+                length => bytes.extend_from_slice(&chunk[..length]),
+            }
+        }
     }
 
     /// Writes a value, each line of it in one write(2).

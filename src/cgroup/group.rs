@@ -9,6 +9,7 @@ use std::{
     collections::VecDeque,
     os::fd::{AsFd, BorrowedFd},
     path::PathBuf,
+    rc::Rc,
     time::{Duration, Instant},
 };
 
@@ -33,7 +34,7 @@ pub(super) struct Member {
     pub version: Version,
     pub mount: PathBuf,
     pub path: String,
-    pub parent: Dir,
+    pub parent: Rc<Dir>,
     pub dir: Dir,
 }
 
@@ -58,6 +59,20 @@ impl Cgroup {
             }
         }
         Ok(Self { record, members })
+    }
+
+    /// The groups below these that `path` names, for `exec --cgroup` and for payloads that have moved: where a group has children with
+    /// controllers, it takes no process itself.
+    ///
+    /// # Errors
+    /// `path` leads elsewhere, or one of the groups does not exist.
+    pub fn below(&self, path: &str) -> Result<Self> {
+        let path = super::path::from_config(path)?;
+        let place = |(mount, top): &(PathBuf, String)| (mount.clone(), format!("{top}{path}"));
+        let mut record = self.record.clone();
+        record.hierarchies = self.record.hierarchies.iter().map(place).collect();
+        let members = record.hierarchies.iter().map(|(mount, path)| Member::open(mount, path));
+        Ok(Self { members: members.collect::<Result<_>>()?, record })
     }
 
     /// What the state file keeps.
@@ -224,7 +239,7 @@ impl Member {
         let (root, version) = Dir::hierarchy(mount)?;
         let (parents, leaf) = path.rsplit_once('/').unwrap_or(("", path));
         super::path::check_name(leaf)?;
-        let parent = root.open(parents.trim_start_matches('/'))?;
+        let parent = Rc::new(root.open(parents.trim_start_matches('/'))?);
         let dir = parent.open(leaf)?;
         Ok(Self { version, mount: mount.to_owned(), path: path.to_owned(), parent, dir })
     }

@@ -115,6 +115,7 @@ fn unified(resources: &Resources, host: &Cgroups, out: &mut Limits) -> Result<()
         if controller != "cgroup" && !hierarchy.has(controller) {
             return Err(missing(controller, &write));
         }
+        out.late.retain(|op| op.writes().iter().all(|other| other.file != write.file));
         let late = forbids_every_process(&write);
         if late { &mut out.late } else { &mut out.unified }.push(write.into());
     }

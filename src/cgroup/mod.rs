@@ -9,10 +9,14 @@ pub mod apply;
 mod bpf;
 mod device;
 mod dir;
+#[cfg(test)]
+mod golden;
 mod group;
 mod limit;
 mod path;
 pub mod plan;
+#[cfg(test)]
+mod real;
 mod record;
 mod v1;
 mod v2;

@@ -11,12 +11,12 @@ const NAME_MAX: usize = 255;
 pub fn from_config(path: &str) -> Result<String> {
     let mut out = String::new();
     for name in path.split('/').filter(|name| !name.is_empty() && *name != ".") {
-        check_name(name).map_err(|error| error.context(format_args!("linux.cgroupsPath {path:?}")))?;
+        check_name(name).map_err(|error| error.context(format_args!("cgroup path {path:?}")))?;
         out.push('/');
         out.push_str(name);
     }
     if out.is_empty() {
-        bail!("linux.cgroupsPath {path:?} names the root of the hierarchy, where no container can be");
+        bail!("cgroup path {path:?} names the root of the hierarchy, where no container can be");
     }
     Ok(out)
 }

@@ -137,7 +137,7 @@ const IN_CONTAINER: &str = "/sys/fs/cgroup";
 pub fn plan(input: &Input<'_>) -> Result<Plan> {
     let resources = &input.linux.resources;
     let place = input.linux.cgroups_path.as_deref().filter(|path| !path.is_empty());
-    let place = place.map(path::from_config).transpose()?;
+    let place = place.map(path::from_config).transpose().context("linux.cgroupsPath")?;
     if input.driver == Driver::Disabled {
         if resources.has_limits() {
             return Err(Error::new("linux.resources has limits, but control groups are disabled")

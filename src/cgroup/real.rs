@@ -1,0 +1,410 @@
+//! Against the kernel, as root: whatever hierarchies this machine has. Without root, or without cgroup file systems, there is
+//! nothing to see and the tests end at once.
+
+use super::{Caller, Cgroup, Driver, Freezer, Input, Plan, Record, create, device::tests::rule, plan::plan};
+use crate::{
+    host::cgroups::{Cgroups, Hierarchy, probe},
+    ns::idmap::Outside,
+    spec::linux::{BlockIo, Cpu, DeviceRule, Linux, Memory, Resources},
+    sys::proc::Proc,
+};
+use nix::mount::{MsFlags, mount};
+use std::{
+    io::Write,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{Mutex, PoisonError},
+};
+
+/// Controllers of the root group are shared by all tests.
+static ROOT_CONTROLLERS: Mutex<()> = Mutex::new(());
+
+/// Processes and directories that are gone when a test ends, however it ends.
+#[derive(Default)]
+struct Scratch {
+    children: Vec<Child>,
+    directories: Vec<PathBuf>,
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        for child in &mut self.children {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        for top in self.directories.iter().rev() {
+            let _ = std::fs::write(top.join("freezer.state"), "THAWED");
+            remove(top);
+        }
+    }
+}
+
+fn remove(dir: &Path) {
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove(&entry.path());
+        }
+    }
+    let _ = std::fs::remove_dir(dir);
+}
+
+impl Scratch {
+    /// A shell that waits for a line before it does what it is told.
+    fn shell(&mut self, script: &str) -> &mut Child {
+        let child = Command::new("/bin/sh")
+            .args(["-c", &format!("read go; {script}")])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        self.children.push(child);
+        self.children.last_mut().unwrap()
+    }
+
+    fn create(&mut self, plan: &Plan) -> crate::error::Result<Cgroup> {
+        if let Plan::Groups { groups, .. } = plan {
+            for group in groups {
+                let top = group.path[1..].split('/').next().unwrap();
+                self.directories.push(group.mount.join(top));
+            }
+        }
+        create(plan)
+    }
+}
+
+fn pid(child: &Child) -> i32 {
+    child.id().cast_signed()
+}
+
+fn name(test: &str) -> String {
+    format!("urun-test-{}-{test}", std::process::id())
+}
+
+fn decide(host: &Cgroups, path: &str, resources: Resources, caller: Caller) -> crate::error::Result<Plan> {
+    let linux = Linux { cgroups_path: Some(path.to_owned()), resources, ..Linux::default() };
+    plan(&Input {
+        linux: &linux,
+        mounts: &[],
+        user: None,
+        outside: &Outside::Same,
+        id: "c1",
+        host,
+        driver: Driver::Cgroupfs,
+        caller,
+    })
+}
+
+/// This machine's layout, for those who may change it.
+fn host() -> Option<Cgroups> {
+    let root = nix::unistd::geteuid().is_root();
+    root.then(|| probe(&Proc::open().unwrap()).unwrap()).filter(|host| *host != Cgroups::default())
+}
+
+/// The version 2 hierarchy as if it were all there is, its controllers left alone.
+fn unified() -> Option<Cgroups> {
+    let unified = host()?.unified?;
+    let unified = Hierarchy { controllers: Vec::new(), ..unified };
+    Some(Cgroups { unified: Some(unified), legacy: Vec::new() })
+}
+
+fn read(dir: &Path, file: &str) -> String {
+    std::fs::read_to_string(dir.join(file)).unwrap().trim().to_owned()
+}
+
+fn deny_all() -> Vec<DeviceRule> {
+    vec![rule("-a *:* rwm")]
+}
+
+#[test]
+fn limits_arrive_in_the_files_of_version_one() {
+    let Some(host) = host().filter(|host| !host.legacy.is_empty()) else { return };
+    let dir_of = |controller: &str| host.legacy.iter().find(|h| h.has(controller)).map(|h| h.mount.clone());
+    let mut scratch = Scratch::default();
+    let wanted = Resources {
+        devices: deny_all(),
+        memory: Memory { limit: Some(64 << 20), swap: Some(128 << 20), ..Memory::default() },
+        cpu: Cpu {
+            shares: Some(512),
+            quota: Some(50_000),
+            period: Some(200_000),
+            burst: Some(10_000),
+            cpus: Some("0".into()),
+            ..Cpu::default()
+        },
+        pids_limit: Some(32),
+        block_io: BlockIo::default(),
+        ..Resources::default()
+    };
+    let path = format!("/{}/inner", name("v1"));
+    let cgroup = scratch.create(&decide(&host, &path, wanted, Caller::Privileged).unwrap()).unwrap();
+    let expected = [
+        ("memory", "memory.limit_in_bytes", "67108864"),
+        ("memory", "memory.memsw.limit_in_bytes", "134217728"),
+        ("cpu", "cpu.shares", "512"),
+        ("cpu", "cpu.cfs_quota_us", "50000"),
+        ("cpu", "cpu.cfs_period_us", "200000"),
+        ("cpu", "cpu.cfs_burst_us", "10000"),
+        ("cpuset", "cpuset.cpus", "0"),
+        ("cpuset", "cpuset.mems", "0"),
+        ("pids", "pids.max", "32"),
+    ];
+    for (controller, file, value) in expected {
+        let dir = dir_of(controller).unwrap().join(&path[1..]);
+        assert_eq!(read(&dir, file), value, "{file}");
+    }
+    let devices = read(&dir_of("devices").unwrap().join(&path[1..]), "devices.list");
+    assert!(
+        devices.contains("c 1:3 rwm") && devices.contains("b *:* m") && !devices.contains("a *:*"),
+        "{devices}"
+    );
+
+    let shell = scratch.shell(": < /dev/null && echo null; : < /dev/kmsg && echo kmsg");
+    let number = pid(shell);
+    cgroup.attach(number).unwrap();
+    assert_eq!(cgroup.processes().unwrap(), [number]);
+    shell.stdin.take().unwrap().write_all(b"go\n").unwrap();
+    let shell = scratch.children.pop().unwrap();
+    let output = shell.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "null\n");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("Operation not permitted"));
+
+    let paths = cgroup.paths();
+    Cgroup::open(Record::from_json(&cgroup.record().to_json()).unwrap()).unwrap().destroy().unwrap();
+    assert!(paths.iter().all(|path| !path.exists()), "{paths:?}");
+    cgroup.destroy().unwrap();
+}
+
+#[test]
+fn a_failure_leaves_nothing_behind() {
+    let Some(host) = host().filter(|host| host.legacy.iter().any(|hierarchy| hierarchy.has("cpuset"))) else {
+        return;
+    };
+    let mut scratch = Scratch::default();
+    let cpu = Cpu { cpus: Some("4000".into()), ..Cpu::default() };
+    let top = name("undo");
+    let plan =
+        decide(&host, &format!("/{top}/a/b"), Resources { cpu, ..Resources::default() }, Caller::Privileged);
+    let error = scratch.create(&plan.unwrap()).unwrap_err();
+    assert!(error.to_string().starts_with("write \"4000\" to /sys/fs/cgroup/cpuset/"), "{error}");
+    assert!(error.remedy().unwrap().contains("CPUs"), "{error}");
+    for hierarchy in host.legacy.iter().chain(&host.unified) {
+        assert!(!hierarchy.mount.join(&top).exists(), "{hierarchy:?}");
+    }
+}
+
+#[test]
+fn a_group_in_use_is_refused_and_left_alone() {
+    let Some(host) = host() else { return };
+    let mut scratch = Scratch::default();
+    let plan =
+        decide(&host, &format!("/{}", name("used")), Resources::default(), Caller::Privileged).unwrap();
+    let first = scratch.create(&plan).unwrap();
+    let number = pid(scratch.shell("true"));
+    first.attach(number).unwrap();
+    let error = create(&plan).unwrap_err().to_string();
+    assert!(error.ends_with("container's cgroup is not empty: 1 process(es) found"), "{error}");
+    assert_eq!(first.processes().unwrap(), [number]);
+    first.kill(libc::SIGKILL).unwrap();
+    scratch.children[0].wait().unwrap();
+    // An empty one may be taken over, a frozen one may not.
+    create(&plan).unwrap();
+    first.freeze(Freezer::Frozen).unwrap();
+    let error = create(&plan).unwrap_err().to_string();
+    assert!(error.ends_with("container's cgroup unexpectedly frozen"), "{error}");
+    first.destroy().unwrap();
+}
+
+fn freezes_and_dies(host: &Cgroups, test: &str) {
+    let mut scratch = Scratch::default();
+    let plan = decide(host, &format!("/{}", name(test)), Resources::default(), Caller::Privileged).unwrap();
+    let cgroup = scratch.create(&plan).unwrap();
+    assert_eq!(cgroup.directory_fd().is_some(), host.unified.is_some());
+    for _ in 0..2 {
+        let number = pid(scratch.shell("true"));
+        cgroup.attach(number).unwrap();
+    }
+    assert_eq!(cgroup.processes().unwrap().len(), 2);
+    cgroup.freeze(Freezer::Frozen).unwrap();
+    assert_eq!(cgroup.frozen().unwrap(), Freezer::Frozen);
+    cgroup.freeze(Freezer::Thawed).unwrap();
+    assert_eq!(cgroup.frozen().unwrap(), Freezer::Thawed);
+    // Signal 0 only asks whether a signal could be sent; the groups run again afterwards.
+    cgroup.kill(0).unwrap();
+    assert_eq!(cgroup.frozen().unwrap(), Freezer::Thawed);
+    cgroup.freeze(Freezer::Frozen).unwrap();
+    cgroup.kill(libc::SIGKILL).unwrap();
+    for child in &mut scratch.children {
+        let status = child.wait().unwrap();
+        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(libc::SIGKILL));
+    }
+    cgroup.destroy().unwrap();
+    assert!(cgroup.paths().iter().all(|path| !path.exists()));
+}
+
+#[test]
+fn every_process_freezes_thaws_and_dies() {
+    let Some(host) = host() else { return };
+    freezes_and_dies(&host, "all");
+    if let Some(unified) = unified() {
+        freezes_and_dies(&unified, "v2");
+    }
+    if !host.legacy.is_empty() {
+        freezes_and_dies(&Cgroups { unified: None, legacy: host.legacy }, "v1-only");
+    }
+}
+
+#[test]
+fn groups_of_the_payload_go_with_the_container() {
+    let Some(host) = unified() else { return };
+    let mut scratch = Scratch::default();
+    let plan =
+        decide(&host, &format!("/{}", name("deep")), Resources::default(), Caller::Privileged).unwrap();
+    let cgroup = scratch.create(&plan).unwrap();
+    let top = cgroup.paths()[0].clone();
+    std::fs::create_dir(top.join("side")).unwrap();
+    let mut deep = top.clone();
+    for _ in 0..300 {
+        deep.push("d");
+        std::fs::create_dir(&deep).unwrap();
+    }
+    let number = pid(scratch.shell("true"));
+    cgroup.below("side").unwrap().attach(number).unwrap();
+    assert_eq!(read(&top.join("side"), "cgroup.procs"), number.to_string());
+    std::fs::write(deep.join("cgroup.procs"), number.to_string()).unwrap();
+    assert_eq!(cgroup.processes().unwrap(), [number]);
+    for elsewhere in ["..", "side/../..", "nowhere"] {
+        cgroup.below(elsewhere).unwrap_err();
+    }
+    cgroup.kill(libc::SIGKILL).unwrap();
+    scratch.children[0].wait().unwrap();
+    cgroup.destroy().unwrap();
+    assert!(!top.exists());
+}
+
+#[test]
+fn the_device_program_is_enforced() {
+    let Some(host) = unified() else { return };
+    let mut scratch = Scratch::default();
+    let resources = Resources { devices: deny_all(), ..Resources::default() };
+    let plan = decide(&host, &format!("/{}", name("bpf")), resources, Caller::Privileged).unwrap();
+    let cgroup = scratch.create(&plan).unwrap();
+    // Taken over, the group has one program again and not two.
+    let again = create(&plan).unwrap();
+    assert_eq!(crate::sys::bpf::device_programs(again.directory_fd().unwrap()).unwrap().len(), 1);
+    let shell = scratch.shell(": < /dev/null && echo null; : < /dev/kmsg && echo kmsg");
+    cgroup.attach(pid(shell)).unwrap();
+    shell.stdin.take().unwrap().write_all(b"go\n").unwrap();
+    let output = scratch.children.pop().unwrap().wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "null\n");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("Operation not permitted"));
+    cgroup.destroy().unwrap();
+}
+
+/// Runs a test where version 2 is all there is, in a mount namespace of its own.
+fn in_pure_v2(flags: MsFlags, body: impl FnOnce(&Cgroups) + Send) {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let _alone = ROOT_CONTROLLERS.lock().unwrap_or_else(PoisonError::into_inner);
+    std::thread::scope(|scope| {
+        let run = || {
+            let none = None::<&str>;
+            nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS).unwrap();
+            mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
+            mount(Some("cgroup2"), "/sys/fs/cgroup", Some("cgroup2"), MsFlags::empty(), none).unwrap();
+            let remount = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | flags;
+            mount(none, "/sys/fs/cgroup", none, remount, none).unwrap();
+            let enabled = std::fs::read_to_string("/sys/fs/cgroup/cgroup.subtree_control").unwrap();
+            let host = probe(&Proc::open().unwrap()).unwrap();
+            assert!(host.is_pure_v2());
+            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| body(&host)));
+            for controller in &host.unified.as_ref().unwrap().controllers {
+                if !enabled.split_whitespace().any(|name| name == controller) {
+                    let _ = std::fs::write("/sys/fs/cgroup/cgroup.subtree_control", format!("-{controller}"));
+                }
+            }
+            result
+        };
+        if let Err(panic) = scope.spawn(run).join().unwrap() {
+            std::panic::resume_unwind(panic);
+        }
+    });
+}
+
+#[test]
+fn limits_arrive_in_the_files_of_version_two() {
+    in_pure_v2(MsFlags::empty(), |host| {
+        if !host.unified.as_ref().unwrap().has("hugetlb") {
+            return;
+        }
+        let mut scratch = Scratch::default();
+        let path = format!("/{}/a/b", name("huge"));
+        let resources = Resources {
+            hugepages: vec![("2MB".into(), 4 << 20)],
+            unified: [("cgroup.max.depth".into(), "7".into())].into(),
+            ..Resources::default()
+        };
+        let mut plan = decide(host, &path, resources, Caller::Privileged).unwrap();
+        let Plan::Groups { groups, .. } = &mut plan else { panic!() };
+        groups[0].owner = Some(super::Owner { uid: 1234, gid: 4321 });
+        let cgroup = scratch.create(&plan).unwrap();
+        let dir = cgroup.paths()[0].clone();
+        assert_eq!(read(&dir, "hugetlb.2MB.max"), "4194304");
+        assert_eq!(read(&dir, "hugetlb.2MB.rsvd.max"), "4194304");
+        assert_eq!(read(&dir, "cgroup.max.depth"), "7");
+        let owner =
+            |file: &str| std::fs::metadata(dir.join(file)).map(|meta| (meta.uid(), meta.gid())).unwrap();
+        assert_eq!(owner("."), (1234, 4321));
+        assert_eq!(owner("cgroup.procs"), (1234, 4321));
+        assert_eq!(owner("hugetlb.2MB.max"), (0, 0));
+        assert_eq!(std::fs::metadata(&dir).unwrap().mode() & 0o7777, 0o755);
+        cgroup.destroy().unwrap();
+        assert!(!dir.exists() && dir.parent().unwrap().exists());
+    });
+}
+
+#[test]
+fn a_missing_controller_and_a_missing_file_are_told_apart() {
+    in_pure_v2(MsFlags::empty(), |host| {
+        let mut scratch = Scratch::default();
+        let try_file = |scratch: &mut Scratch, file: &str| {
+            // As if the root had offered it to the planner.
+            let mut host = host.clone();
+            host.unified.as_mut().unwrap().controllers.push("pids".into());
+            let unified = [(file.to_owned(), "1".to_owned())].into();
+            let resources = Resources { unified, ..Resources::default() };
+            let path = format!("/{}/leaf", name("missing"));
+            let plan = decide(&host, &path, resources, Caller::Privileged).unwrap();
+            scratch.create(&plan).unwrap_err()
+        };
+        if !host.unified.as_ref().unwrap().has("pids") {
+            let error = try_file(&mut scratch, "pids.max");
+            assert!(error.to_string().starts_with("cgroup controller pids is not enabled: write"), "{error}");
+            assert!(error.remedy().unwrap().contains("+pids"), "{:?}", error.remedy());
+        }
+        let error = try_file(&mut scratch, "cgroup.nonsense");
+        assert!(error.to_string().starts_with("write \"1\" to /sys/fs/cgroup/"), "{error}");
+        assert!(!Path::new("/sys/fs/cgroup").join(name("missing")).exists());
+    });
+}
+
+#[test]
+fn without_permission_only_a_limit_is_an_error() {
+    in_pure_v2(MsFlags::MS_RDONLY, |host| {
+        let path = format!("/{}", name("ro"));
+        let plan = decide(host, &path, Resources::default(), Caller::Unprivileged).unwrap();
+        let cgroup = create(&plan).unwrap();
+        assert!(cgroup.paths().is_empty() && cgroup.directory_fd().is_none());
+        assert_eq!(Cgroup::open(cgroup.record().clone()).unwrap().processes().unwrap(), [0i32; 0]);
+        let limited =
+            Resources { unified: [("cgroup.max.depth".into(), "1".into())].into(), ..Resources::default() };
+        let plan = decide(host, &path, limited, Caller::Unprivileged).unwrap();
+        let error = create(&plan).unwrap_err();
+        assert!(
+            error.to_string().contains("EROFS") && error.remedy().unwrap().contains("Delegate=yes"),
+            "{error}"
+        );
+    });
+}
