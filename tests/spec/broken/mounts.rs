@@ -69,5 +69,10 @@ fn mounts_say_what_is_wrong() {
             mount(json!({ "options": ["idmap=uids=0-0-9#5-20-1;gids=0-1-2"] })),
             "mounts[0].options[0]: container id 5 is mapped twice",
         ),
+        (
+            "/mounts",
+            mount(json!({ "options": [format!("idmap=gids=0-0-1;uids={}", vec!["0-0-1"; 341].join("#"))] })),
+            "mounts[0].options[0]: 341 lines are more than the 340 that Linux allows",
+        ),
     ]);
 }

@@ -53,6 +53,13 @@ fn seccomp_says_what_is_wrong() {
         ),
         (
             "/linux/seccomp",
+            profile(json!({
+                "listenerPath": "", "syscalls": [{ "names": ["read"], "action": "SCMP_ACT_NOTIFY" }],
+            })),
+            "linux.seccomp.listenerPath: is required by SCMP_ACT_NOTIFY",
+        ),
+        (
+            "/linux/seccomp",
             rule(json!({ "names": [], "action": "SCMP_ACT_KILL" })),
             "linux.seccomp.syscalls[0].names: expected at least one name",
         ),
