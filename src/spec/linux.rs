@@ -30,7 +30,9 @@ pub struct Linux {
     pub readonly_paths: Vec<PathBuf>,
     /// `mountLabel`; an empty string counts as absent.
     pub mount_label: Option<String>,
-    /// `sysctl`, keys with dots.
+    /// `sysctl`: keys with dots between their parts and a slash for a dot within one
+    /// (`net.ipv4.conf.eth0/1.forwarding`), so that swapping the two gives the path below /proc/sys. Only keys of
+    /// namespaces that the container has.
     pub sysctl: BTreeMap<String, String>,
     /// `personality` as the kernel's value, personality(2).
     pub personality: Option<u64>,

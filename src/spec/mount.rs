@@ -8,17 +8,20 @@ use std::path::PathBuf;
 pub struct Mount {
     /// Its place in the list, for errors: `mounts[3]`.
     pub index: usize,
-    /// `destination`, absolute (a relative one was taken as relative to `/`).
+    /// `destination`, absolute (a relative one was taken as relative to `/`) and lexically clean: no `.`, no `..`, no
+    /// doubled or trailing slash.
     pub destination: PathBuf,
     /// What is mounted.
     pub kind: MountKind,
-    /// Per-mount attributes (`MOUNT_ATTR_*`, mount_setattr(2)) of the mount itself.
+    /// Per-mount attributes (`MOUNT_ATTR_*`, mount_setattr(2)) of the mount itself. To be applied after
+    /// `recursive_attrs`: what stands here was said later.
     pub attrs: Attrs,
     /// The same, of the mount and everything below it (`rro`, `rnosuid`, …).
     pub recursive_attrs: Attrs,
     /// Propagation changes, in order.
     pub propagation: Vec<Propagation>,
-    /// Superblock flags and parameters in fsconfig(2) terms, in order. Not for binds.
+    /// Superblock flags and parameters in fsconfig(2) terms, in order. Not for binds. `ro` and `rw` are never here but
+    /// in `attrs`, see [`crate::spec::option`].
     pub parameters: Vec<Parameter>,
     /// Id-mapped mount asked for by option or by mappings.
     pub idmap: Option<MountIdMap>,

@@ -92,6 +92,11 @@ impl<'n> Node<'n> {
         *self.tree != Tree::Null
     }
 
+    /// Whether there is a value other than an empty string, which engines write for an absent one.
+    pub fn is_filled(&self) -> bool {
+        self.is_given() && !matches!(self.tree, Tree::Text(text) if text.is_empty())
+    }
+
     /// A property; absent where this value is no object.
     pub fn get<'s>(&'s self, key: &'s str) -> Node<'s> {
         let tree = self.tree.get(key).unwrap_or(&ABSENT);

@@ -19,12 +19,16 @@ pub(super) fn id_maps(node: &Node<'_>) -> (Vec<IdMap>, Vec<IdMap>) {
 fn id_map(node: Node<'_>) -> Vec<IdMap> {
     let count = node.count();
     if count > LINES {
-        node.error(format_args!("{count} lines are more than the {LINES} that Linux allows"));
+        too_many(&node, count);
         return Vec::new();
     }
     let lines: Vec<IdMap> = node.list().filter_map(|item| line(item.required())).collect();
-    check_overlap(&node, &lines);
+    check_lines(&node, &lines);
     lines
+}
+
+fn too_many(node: &Node<'_>, count: usize) {
+    node.error(format_args!("{count} lines are more than the {LINES} that Linux allows"));
 }
 
 fn line(node: Node<'_>) -> Option<IdMap> {
@@ -47,12 +51,13 @@ pub(super) fn check_range(line: IdMap, error: impl Fn(std::fmt::Arguments<'_>)) 
     false
 }
 
-/// Reports lines that share an id on either side, as the kernel refuses them.
-pub(super) fn check_overlap(node: &Node<'_>, lines: &[IdMap]) {
-    let sides: [(&str, fn(&IdMap) -> u32); 2] =
-        [("container", |line| line.container), ("host", |line| line.host)];
-    for (side, first) in sides {
-        let mut ranges: Vec<(u32, u32)> = lines.iter().map(|line| (first(line), line.size)).collect();
+/// Reports what the kernel refuses of a map as a whole: too many lines, an id on either side that two of them share.
+pub(super) fn check_lines(node: &Node<'_>, lines: &[IdMap]) {
+    if lines.len() > LINES {
+        return too_many(node, lines.len());
+    }
+    let of = |first: fn(&IdMap) -> u32| lines.iter().map(|line| (first(line), line.size)).collect::<Vec<_>>();
+    for (side, mut ranges) in [("container", of(|line| line.container)), ("host", of(|line| line.host))] {
         ranges.sort_unstable();
         for pair in ranges.windows(2) {
             if pair[1].0 - pair[0].0 < pair[0].1 {

@@ -1,6 +1,6 @@
 //! `mounts`.
 
-use super::idmap::{check_overlap, check_range, id_maps};
+use super::idmap::{check_lines, check_range, id_maps};
 use crate::spec::{
     linux::IdMap,
     mount::{Attrs, Mount, MountIdMap, MountIds, MountKind, Parameter, Propagation},
@@ -149,8 +149,8 @@ impl Words {
         if let Some((lines, recursive)) = lines {
             match idmap_text(lines) {
                 Ok(ids) => {
-                    check_overlap(node, &ids.0);
-                    check_overlap(node, &ids.1);
+                    check_lines(node, &ids.0);
+                    check_lines(node, &ids.1);
                     let idmap = self.idmap.get_or_insert_default();
                     idmap.recursive |= recursive;
                     idmap.ids = Some(ids);

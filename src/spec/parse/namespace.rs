@@ -34,7 +34,7 @@ pub(super) fn time_offsets(node: Node<'_>, linux: &Linux) -> TimeOffsets {
             "monotonic" => offsets.monotonic = offset,
             "boottime" => offsets.boottime = offset,
             other => {
-                node.error(format_args!("unknown clock {}, expected monotonic or boottime", quoted(other)))
+                node.error(format_args!("unknown clock {}, expected monotonic or boottime", quoted(other)));
             }
         }
     }

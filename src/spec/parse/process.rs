@@ -84,6 +84,7 @@ fn console_size(node: Node<'_>) -> Option<(u16, u16)> {
     Option::zip(size("height"), size("width"))
 }
 
+/// An absent user is root, as in runc and crun, though the specification demands one.
 fn user(node: Node<'_>) -> User {
     if node.object().is_none() {
         return User::default();

@@ -32,7 +32,7 @@ pub(super) fn seccomp(node: Node<'_>) -> Option<Seccomp> {
         listener_metadata: node.get("listenerMetadata").owned(),
         syscalls: node.get("syscalls").list().filter_map(|item| rule(item.required())).collect(),
     };
-    let listens = node.get("listenerPath").is_given();
+    let listens = node.get("listenerPath").is_filled();
     if seccomp.listener_metadata.is_some() && !listens {
         node.get("listenerMetadata").error("is given without listenerPath");
     }

@@ -28,10 +28,10 @@ pub(super) fn sysctl(node: Node<'_>, linux: &Linux) -> BTreeMap<String, String> 
     let mut sysctl = BTreeMap::new();
     for (written, value) in node.entries() {
         let key = dotted(written);
-        if !is_key(&key) {
-            value.error("is not the name of a kernel parameter");
-        } else {
+        if is_key(&key) {
             check_namespace(&value, &key, linux);
+        } else {
+            value.error("is not the name of a kernel parameter");
         }
         let Some(text) = value.text() else { continue };
         if sysctl.insert(key, text.to_owned()).is_some() {
