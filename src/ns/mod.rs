@@ -2,5 +2,5 @@
 
 pub mod apply;
 pub mod idmap;
-pub mod subid;
 pub mod plan;
+pub mod subid;

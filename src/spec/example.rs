@@ -51,12 +51,14 @@ pub struct ExampleOptions {
 
 /// The example as indented JSON with a line end.
 pub fn document(options: &ExampleOptions) -> String {
-    let has_tty = options.gid_mappings.iter().any(|line| line.container <= TTY && TTY - line.container < line.size);
+    let has_tty =
+        options.gid_mappings.iter().any(|line| line.container <= TTY && TTY - line.container < line.size);
     let gid = if has_tty { r#", "gid=5""# } else { "" };
     let devpts = format!(r#""nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"{gid}"#);
     let (sysfs, resources, network) =
         if options.rootless { (HOST_SYSFS, "", "") } else { (NEW_SYSFS, RESOURCES, NETWORK) };
-    let (masked, readonly): (&[&str], &[&str]) = if options.unmasked { (&[], &[]) } else { (MASKED, READONLY) };
+    let (masked, readonly): (&[&str], &[&str]) =
+        if options.unmasked { (&[], &[]) } else { (MASKED, READONLY) };
     [
         ("@VERSION@", OCI_VERSION_MAX),
         ("@DEVPTS@", &devpts),

@@ -219,7 +219,10 @@ impl<'n> Node<'n> {
             Tree::Null => return None,
             _ => None,
         };
-        match value.filter(|value| (low.into()..=high.into()).contains(value)).and_then(|value| T::try_from(value).ok()) {
+        match value
+            .filter(|value| (low.into()..=high.into()).contains(value))
+            .and_then(|value| T::try_from(value).ok())
+        {
             Some(value) => Some(value),
             None => self.wrong(format_args!("a number from {low} to {high}")),
         }
@@ -270,7 +273,9 @@ impl<'n> Node<'n> {
 
 fn push_step(path: &mut String, step: Step<'_>) {
     let is_plain = |key: &str| {
-        !key.is_empty() && key.len() <= QUOTED && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        !key.is_empty()
+            && key.len() <= QUOTED
+            && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
     };
     // Writing to a string cannot fail.
     let _ = match step {

@@ -28,15 +28,18 @@ pub enum Tree<'a> {
 impl<'a> Tree<'a> {
     /// Reads one document; anything after it, and nesting deeper than 128, is an error.
     pub fn parse(bytes: &'a [u8]) -> Result<Self> {
-        let text = std::str::from_utf8(bytes)
-            .map_err(|error| Error::new(format_args!("malformed JSON: not UTF-8 at byte {}", error.valid_up_to())))?;
+        let text = std::str::from_utf8(bytes).map_err(|error| {
+            Error::new(format_args!("malformed JSON: not UTF-8 at byte {}", error.valid_up_to()))
+        })?;
         serde_json::from_str(text).map_err(|error| Error::new(format_args!("malformed JSON: {error}")))
     }
 
     /// The value of a property; none where this is no object or has no such property.
     pub fn get(&self, key: &str) -> Option<&Self> {
         match self {
-            Self::Object(members) => members.iter().rev().find(|(name, _)| name == key).map(|(_, value)| value),
+            Self::Object(members) => {
+                members.iter().rev().find(|(name, _)| name == key).map(|(_, value)| value)
+            }
             _ => None,
         }
     }
@@ -146,7 +149,8 @@ mod tests {
 
     #[test]
     fn integers_stay_exact() {
-        let tree = Tree::parse(b"[18446744073709551615, -9223372036854775808, 0, 1.5, 18446744073709551616]").unwrap();
+        let tree = Tree::parse(b"[18446744073709551615, -9223372036854775808, 0, 1.5, 18446744073709551616]")
+            .unwrap();
         let Tree::List(items) = tree else { panic!("not a list") };
         assert_eq!(items[..3], [Tree::Unsigned(u64::MAX), Tree::Signed(i64::MIN), Tree::Unsigned(0)]);
         assert!(items[3..].iter().all(|item| matches!(item, Tree::Float(_))));

@@ -35,7 +35,8 @@ fn device(node: Node<'_>) -> Option<Device> {
 }
 
 fn kind(node: &Node<'_>) -> Option<DeviceKind> {
-    let number = |key, max| node.get(key).required().number(0..=max).and_then(|number| u32::try_from(number).ok());
+    let number =
+        |key, max| node.get(key).required().number(0..=max).and_then(|number| u32::try_from(number).ok());
     let letter = node.get("type").required();
     match letter.text()? {
         "p" => Some(DeviceKind::Fifo),

@@ -25,6 +25,9 @@ fn hook(node: Node<'_>) -> Option<Hook> {
         path: path.absolute().unwrap_or_default(),
         args: node.get("args").texts(),
         env: node.get("env").texts(),
-        timeout: node.get("timeout").number(1..=i64::from(i32::MAX)).map(|seconds| Duration::from_secs(seconds.unsigned_abs())),
+        timeout: node
+            .get("timeout")
+            .number(1..=i64::from(i32::MAX))
+            .map(|seconds| Duration::from_secs(seconds.unsigned_abs())),
     })
 }

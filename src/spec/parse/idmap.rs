@@ -50,7 +50,8 @@ pub(super) fn check_range(line: IdMap, error: impl Fn(std::fmt::Arguments<'_>)) 
 
 /// Reports lines that share an id on either side, as the kernel refuses them.
 pub(super) fn check_overlap(node: &Node<'_>, lines: &[IdMap]) {
-    let sides: [(&str, fn(&IdMap) -> u32); 2] = [("container", |line| line.container), ("host", |line| line.host)];
+    let sides: [(&str, fn(&IdMap) -> u32); 2] =
+        [("container", |line| line.container), ("host", |line| line.host)];
     for (side, first) in sides {
         let mut ranges: Vec<(u32, u32)> = lines.iter().map(|line| (first(line), line.size)).collect();
         ranges.sort_unstable();

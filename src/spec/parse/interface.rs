@@ -31,7 +31,9 @@ pub(super) fn net_devices(node: Node<'_>, linux: &Linux) -> BTreeMap<String, Str
 pub(super) fn check_name(node: &Node<'_>, name: &str) {
     let is_valid = !matches!(name, "" | "." | "..")
         && name.len() < libc::IFNAMSIZ
-        && !name.bytes().any(|byte| byte == b'/' || byte == b':' || byte.is_ascii_whitespace() || byte == 0x0b);
+        && !name
+            .bytes()
+            .any(|byte| byte == b'/' || byte == b':' || byte.is_ascii_whitespace() || byte == 0x0b);
     if !is_valid {
         node.error(format_args!("{} is not a name of a network device", quoted(name)));
     }

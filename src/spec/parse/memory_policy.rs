@@ -48,7 +48,9 @@ pub(super) fn memory_policy(node: Node<'_>) -> Option<MemoryPolicy> {
 
 fn check_nodes(node: &Node<'_>, policy: &MemoryPolicy) {
     match policy.mode {
-        DEFAULT | LOCAL if !policy.nodes.is_empty() => node.error("MPOL_DEFAULT and MPOL_LOCAL take no nodes"),
+        DEFAULT | LOCAL if !policy.nodes.is_empty() => {
+            node.error("MPOL_DEFAULT and MPOL_LOCAL take no nodes")
+        }
         DEFAULT | LOCAL => {}
         PREFERRED if policy.flags & (STATIC | RELATIVE) == 0 => {}
         _ if policy.nodes.is_empty() => node.error("is required by this mode"),

@@ -72,7 +72,9 @@ fn kind(node: &Node<'_>, words: &Words) -> Option<MountKind> {
         Some("cgroup" | "cgroup2") => Some(MountKind::Cgroup),
         Some(fstype) => Some(MountKind::Filesystem { fstype: fstype.to_owned(), source: source.owned() }),
         // What is mounted already keeps its type.
-        None if words.remount => Some(MountKind::Filesystem { fstype: String::new(), source: source.owned() }),
+        None if words.remount => {
+            Some(MountKind::Filesystem { fstype: String::new(), source: source.owned() })
+        }
         None => {
             node.get("type").error("is required unless bind or rbind is among the options");
             None
@@ -217,7 +219,8 @@ fn idmap(node: &Node<'_>, option: Option<Idmap>, has_user_namespace: bool) -> Op
         None => {
             option?;
             if !has_user_namespace {
-                node.get("options").error("idmap without uidMappings needs a user namespace among linux.namespaces");
+                node.get("options")
+                    .error("idmap without uidMappings needs a user namespace among linux.namespaces");
             }
             MountIds::Container
         }
@@ -256,5 +259,9 @@ fn idmap_line(line: &str) -> Result<IdMap, String> {
     };
     let line = IdMap { container, host, size };
     let problem = std::cell::RefCell::new(String::new());
-    if check_range(line, |text| *problem.borrow_mut() = text.to_string()) { Ok(line) } else { Err(problem.into_inner()) }
+    if check_range(line, |text| *problem.borrow_mut() = text.to_string()) {
+        Ok(line)
+    } else {
+        Err(problem.into_inner())
+    }
 }

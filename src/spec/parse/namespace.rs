@@ -33,7 +33,9 @@ pub(super) fn time_offsets(node: Node<'_>, linux: &Linux) -> TimeOffsets {
         match clock {
             "monotonic" => offsets.monotonic = offset,
             "boottime" => offsets.boottime = offset,
-            other => node.error(format_args!("unknown clock {}, expected monotonic or boottime", quoted(other))),
+            other => {
+                node.error(format_args!("unknown clock {}, expected monotonic or boottime", quoted(other)))
+            }
         }
     }
     let is_new = linux.namespace(NamespaceKind::Time).is_some_and(|time| time.path.is_none());

@@ -70,7 +70,11 @@ fn block_io(node: Node<'_>) -> BlockIo {
     BlockIo {
         weight: weight(node.get("weight")),
         leaf_weight: weight(node.get("leafWeight")),
-        weight_device: node.get("weightDevice").list().filter_map(|item| weight_device(item.required())).collect(),
+        weight_device: node
+            .get("weightDevice")
+            .list()
+            .filter_map(|item| weight_device(item.required()))
+            .collect(),
         throttle_read_bps: throttle("throttleReadBpsDevice"),
         throttle_write_bps: throttle("throttleWriteBpsDevice"),
         throttle_read_iops: throttle("throttleReadIOPSDevice"),

@@ -13,7 +13,8 @@ pub(super) fn seccomp(node: Node<'_>) -> Option<Seccomp> {
     let node = node.object()?;
     let default_action = action(node.get("defaultAction").required(), node.get("defaultErrnoRet"));
     if default_action == Some(Action::Notify) {
-        node.get("defaultAction").error("SCMP_ACT_NOTIFY cannot be the default: the process could not be started");
+        node.get("defaultAction")
+            .error("SCMP_ACT_NOTIFY cannot be the default: the process could not be started");
     }
     let flags = node.get("flags");
     let seccomp = Seccomp {

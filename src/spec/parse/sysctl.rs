@@ -44,7 +44,17 @@ pub(super) fn sysctl(node: Node<'_>, linux: &Linux) -> BTreeMap<String, String> 
 /// The form with dots. Where the first separator is a slash, slashes separate and dots are part of names.
 fn dotted(key: &str) -> String {
     if key.find(['.', '/']).is_some_and(|at| key.as_bytes()[at] == b'/') {
-        key.chars().map(|letter| if letter == '/' { '.' } else if letter == '.' { '/' } else { letter }).collect()
+        key.chars()
+            .map(|letter| {
+                if letter == '/' {
+                    '.'
+                } else if letter == '.' {
+                    '/'
+                } else {
+                    letter
+                }
+            })
+            .collect()
     } else {
         key.to_owned()
     }
@@ -99,7 +109,10 @@ mod tests {
 
     #[test]
     fn keys_that_lead_elsewhere_are_refused() {
-        for key in ["", "net", ".", "net..x", "net.", ".net", "net.//.x", "net././x", "net/../x", "net/./x", "/net/x", "net.a=b", "net.a\nb"] {
+        for key in [
+            "", "net", ".", "net..x", "net.", ".net", "net.//.x", "net././x", "net/../x", "net/./x",
+            "/net/x", "net.a=b", "net.a\nb",
+        ] {
             assert!(!is_key(&dotted(key)), "{key}");
         }
     }

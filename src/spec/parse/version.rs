@@ -30,7 +30,8 @@ fn major_minor(text: &str) -> Option<(u64, u64)> {
         return None;
     }
     let mut parts = text.split('.').map(|part| {
-        let is_number = part.bytes().all(|byte| byte.is_ascii_digit()) && (part == "0" || !part.starts_with('0'));
+        let is_number =
+            part.bytes().all(|byte| byte.is_ascii_digit()) && (part == "0" || !part.starts_with('0'));
         part.parse::<u64>().ok().filter(|_| is_number)
     });
     let version = (parts.next()??, parts.next()??);
@@ -47,7 +48,20 @@ mod tests {
         for text in ["1.0.0", "1.0.2-dev", "1.1.0-rc.1", "1.2.0+dev", "1.0.0-rc5+build.7", "1.10.0"] {
             assert_eq!(major_minor(text).map(|(major, _)| major), Some(1), "{text}");
         }
-        for text in ["", "1", "1.0", "1.0.0.0", "v1.0.0", "1.0.x", "01.0.0", "1.0.0-", "1.0.0-a..b", "1.0.0+é", "+1.0.0", "1.+1.0"] {
+        for text in [
+            "",
+            "1",
+            "1.0",
+            "1.0.0.0",
+            "v1.0.0",
+            "1.0.x",
+            "01.0.0",
+            "1.0.0-",
+            "1.0.0-a..b",
+            "1.0.0+é",
+            "+1.0.0",
+            "1.+1.0",
+        ] {
             assert_eq!(major_minor(text), None, "{text}");
         }
     }

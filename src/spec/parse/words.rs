@@ -60,7 +60,8 @@ pub const SCHEDULER_FLAGS: &[(&str, u64)] = &[
 ];
 
 /// `process.ioPriority.class` (ioprio_set(2)).
-pub const IO_CLASSES: &[(&str, u16)] = &[("IOPRIO_CLASS_RT", 1), ("IOPRIO_CLASS_BE", 2), ("IOPRIO_CLASS_IDLE", 3)];
+pub const IO_CLASSES: &[(&str, u16)] =
+    &[("IOPRIO_CLASS_RT", 1), ("IOPRIO_CLASS_BE", 2), ("IOPRIO_CLASS_IDLE", 3)];
 
 /// `linux.personality.domain` (personality(2)).
 pub const PERSONALITIES: &[(&str, u64)] = &[("LINUX", 0x0000), ("LINUX32", 0x0008)];
