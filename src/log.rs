@@ -55,17 +55,17 @@ impl Log {
     }
 
     /// Says what the user should know and the command could do without.
-    pub fn warn(&mut self, message: impl std::fmt::Display) {
+    pub fn warning(&self, message: impl std::fmt::Display) {
         self.write(LogLevel::Warning, &message.to_string());
     }
 
     /// Says what the command did.
-    pub fn debug(&mut self, message: impl std::fmt::Display) {
+    pub fn debug(&self, message: impl std::fmt::Display) {
         self.write(LogLevel::Debug, &message.to_string());
     }
 
     /// Says why the command failed, in the log and on stderr.
-    pub fn fail(&mut self, error: &Error) {
+    pub fn fail(&self, error: &Error) {
         let sentence = one_line(&error.to_string());
         let joined = match error.remedy() {
             Some(remedy) => format!("{sentence}; hint: {}", one_line(remedy)),
@@ -89,7 +89,7 @@ impl Log {
         matches!((&self.sink, self.format), (Sink::File(_), LogFormat::Text))
     }
 
-    fn write(&mut self, level: LogLevel, message: &str) {
+    fn write(&self, level: LogLevel, message: &str) {
         if level > self.level {
             return;
         }
@@ -101,9 +101,9 @@ impl Log {
             (Sink::Syslog(_, tag), _) => syslog_record(level, tag, message),
         };
         // A log that cannot be written (a full disk, a journal that is gone) must not fail the container.
-        let _ = match &mut self.sink {
+        let _ = match &self.sink {
             Sink::Nowhere => Ok(()),
-            Sink::File(file) => file.write_all(&bytes),
+            Sink::File(file) => (&*file).write_all(&bytes),
             Sink::Journal(socket, _) | Sink::Syslog(socket, _) => socket.send(&bytes).map(|_| ()),
         };
     }
@@ -139,7 +139,8 @@ fn connect(path: &str) -> Result<UnixDatagram> {
 fn one_line(text: &str) -> String {
     let mut line: String = text.trim_end().replace(['\n', '\r', '\0'], " ");
     if line.len() > LONGEST_SENTENCE {
-        line.truncate(line.floor_char_boundary(LONGEST_SENTENCE));
+        let end = (0..=LONGEST_SENTENCE).rev().find(|&at| line.is_char_boundary(at)).unwrap_or(0);
+        line.truncate(end);
         line.push('…');
     }
     line
@@ -224,9 +225,9 @@ mod tests {
     fn a_failure_is_the_only_object_of_a_json_log() {
         let scratch = Scratch::new();
         let path = scratch.0.join("log.json");
-        let mut log = log(&path, LogFormat::Json, LogLevel::default());
+        let log = log(&path, LogFormat::Json, LogLevel::default());
         assert_eq!(fs::read(&path).unwrap(), b"", "it exists before anything is logged");
-        log.warn("not asked for");
+        log.warning("not asked for");
         log.write(LogLevel::Error, "a \"bad\"\nthing");
         let text = fs::read_to_string(&path).unwrap();
         assert_eq!(text.lines().count(), 1);
@@ -245,9 +246,9 @@ mod tests {
             [(LogLevel::Error, 1), (LogLevel::Warning, 2), (LogLevel::Info, 2), (LogLevel::Debug, 3)]
         {
             let before = fs::read_to_string(&path).unwrap_or_default().lines().count();
-            let mut log = log(&path, LogFormat::Text, level);
+            let log = log(&path, LogFormat::Text, level);
             log.debug("d");
-            log.warn("w");
+            log.warning("w");
             log.write(LogLevel::Error, "e");
             assert_eq!(fs::read_to_string(&path).unwrap().lines().count() - before, lines, "{level:?}");
         }

@@ -9,6 +9,7 @@ use crate::{
 };
 use std::{
     ffi::OsStr,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
@@ -106,7 +107,7 @@ pub fn absolute(path: &Path) -> Result<PathBuf> {
 }
 
 /// The state root: `--root`, else `$XDG_RUNTIME_DIR/urun` for a caller who is not real root, else `/run/urun`.
-/// Real root is uid 0 of the first user namespace: root of a rootless engine's namespace keeps its containers with
+/// Real root is uid 0 of the initial user namespace: root of a rootless engine's namespace keeps its containers with
 /// the user's. An empty variable is an absent one (Podman sends it empty to root).
 pub fn state_root(globals: &Globals) -> Result<PathBuf> {
     let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR");
@@ -129,16 +130,12 @@ fn default_root(runtime_dir: Option<&OsStr>, is_real_root: impl FnOnce() -> bool
     }
 }
 
-/// uid 0 of the first user namespace, the only one whose map is the whole identity. Also true in a namespace that was
-/// given every id, whose root is as good.
+/// Whether the caller is uid 0 of the initial user namespace, whose inode number is fixed (`PROC_USER_INIT_INO` of the
+/// kernel). Where that cannot be read (no /proc), uid 0 is taken for the real one.
 pub fn is_real_root() -> bool {
-    nix::unistd::geteuid().is_root()
-        && has_every_id(&std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default())
-}
-
-/// An unreadable map (no /proc) tells nothing; the first user namespace is then the likely one.
-fn has_every_id(uid_map: &str) -> bool {
-    uid_map.trim().is_empty() || uid_map.split_whitespace().eq(["0", "0", "4294967295"])
+    const INITIAL: u64 = 0xEFFF_FFFD;
+    let inode = || std::fs::metadata("/proc/self/ns/user").map_or(INITIAL, |namespace| namespace.ino());
+    nix::unistd::geteuid().is_root() && inode() == INITIAL
 }
 
 #[cfg(test)]
@@ -156,14 +153,6 @@ mod tests {
         assert_eq!(root(Some("/run/user/7"), false).as_deref(), Some("/run/user/7/urun"));
         assert_eq!(root(Some("/run/user/7"), true).as_deref(), Some("/run/urun"));
         assert_eq!(root(Some("relative"), false), None);
-    }
-
-    #[test]
-    fn real_root_has_every_id() {
-        assert!(has_every_id("         0          0 4294967295\n"));
-        assert!(has_every_id(""));
-        assert!(!has_every_id("0 1000 1\n1 100000 65536\n"));
-        assert!(!has_every_id("0 0 65536\n"));
     }
 
     #[test]

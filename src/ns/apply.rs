@@ -86,7 +86,9 @@ pub fn write_time_offsets(proc: &Proc, pid: i32, offsets: TimeOffsets) -> Result
     }
     match text.is_empty() {
         true => Ok(()),
-        false => proc.write(&format!("{pid}/timens_offsets"), text.as_bytes()).context("set the time offsets"),
+        false => {
+            proc.write(&format!("{pid}/timens_offsets"), text.as_bytes()).context("set the time offsets")
+        }
     }
 }
 
@@ -164,8 +166,10 @@ fn find(name: &str) -> Result<std::path::PathBuf> {
         .map(|directory| Path::new(directory).join(name))
         .find(|candidate| candidate.is_file())
         .ok_or_else(|| {
-            Error::new(format_args!("map ids: {name} is not installed, and without it only the own id can be mapped"))
-                .hint("install the package uidmap (Debian) or shadow-utils (Fedora)")
+            Error::new(format_args!(
+                "map ids: {name} is not installed, and without it only the own id can be mapped"
+            ))
+            .hint("install the package uidmap (Debian) or shadow-utils (Fedora)")
         })
 }
 

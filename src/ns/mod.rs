@@ -2,6 +2,6 @@
 
 pub mod apply;
 pub mod idmap;
-pub mod subid;
 pub mod plan;
 pub mod sysctl;
+pub mod subid;

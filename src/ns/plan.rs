@@ -24,7 +24,8 @@ impl Maps {
     /// Each id of the inside mapped to itself: the map of a namespace nested in one that has `self`.
     #[must_use]
     pub fn identity(&self) -> Self {
-        let same = |lines: &[IdMap]| lines.iter().map(|line| IdMap { host: line.container, ..*line }).collect();
+        let same =
+            |lines: &[IdMap]| lines.iter().map(|line| IdMap { host: line.container, ..*line }).collect();
         Self { uids: same(&self.uids), gids: same(&self.gids) }
     }
 
@@ -141,7 +142,10 @@ impl Namespaces {
             (User::Joined(_), _) => joined,
             _ => None,
         };
-        maps.map_or(Outside::Same, |maps| Outside::Mapped { uids: maps.uids.clone(), gids: maps.gids.clone() })
+        maps.map_or(Outside::Same, |maps| Outside::Mapped {
+            uids: maps.uids.clone(),
+            gids: maps.gids.clone(),
+        })
     }
 
     /// Whether a process has to join or unshare before init can be born: a clone3(2) can only make new namespaces,
@@ -215,10 +219,10 @@ fn user(config: &Config, facts: &Facts) -> Result<(Base, User)> {
     let given = Maps { uids: linux.uid_mappings.clone(), gids: linux.gid_mappings.clone() };
     match (entry, facts.privileged) {
         (None, true) => Ok((Base::Caller, User::Base)),
-        (Some(_), true) if given.uids.is_empty() => Err(Error::new(
-            "linux.uidMappings: a new user namespace needs uidMappings and gidMappings",
-        )
-        .hint("`urun spec` writes a config.json with a free range")),
+        (Some(_), true) if given.uids.is_empty() => {
+            Err(Error::new("linux.uidMappings: a new user namespace needs uidMappings and gidMappings")
+                .hint("`urun spec` writes a config.json with a free range"))
+        }
         (Some(_), true) => Ok((Base::Caller, User::New(given))),
         (_, false) => {
             let maps = match given.uids.is_empty() {
@@ -245,9 +249,9 @@ fn mounts(config: &Config, user: &User) -> Result<Mounts> {
     let unlocked = match config.annotations.get(MOUNTS_ANNOTATION).map(String::as_str) {
         None | Some("locked") => false,
         Some("unlocked") => true,
-        Some(other) => bail!(
-            "annotations[{MOUNTS_ANNOTATION:?}]: expected \"locked\" or \"unlocked\", found {other:?}"
-        ),
+        Some(other) => {
+            bail!("annotations[{MOUNTS_ANNOTATION:?}]: expected \"locked\" or \"unlocked\", found {other:?}")
+        }
     };
     Ok(match user {
         User::Base => Mounts::Shared,

@@ -1,7 +1,13 @@
-//! Subordinate ids: who may map which ids of the host, and which ranges are free. Pure; the texts come from
-//! /etc/subuid, /etc/subgid (subuid(5)) and /proc/PID/uid_map (user_namespaces(7)).
+//! Subordinate ids: who may map which ids of the host, and which ranges are free. All but [`maps_of`] is pure; the texts
+//! come from /etc/subuid, /etc/subgid (subuid(5)) and /proc/PID/uid_map (user_namespaces(7)).
 
-use crate::spec::IdMap;
+use super::plan::Maps;
+use crate::{
+    error::{Context, Result},
+    host::passwd,
+    spec::IdMap,
+};
+use std::{fs, io::ErrorKind};
 
 /// Ids of the host, `count` of them from `start` on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +104,24 @@ pub fn free_range(taken: &[Range]) -> Option<IdMap> {
         .map(|number| Range { start: number * RANGE, count: RANGE })
         .find(|range| !taken.iter().any(|other| other.overlaps(*range)))
         .map(|range| IdMap { container: 0, host: range.start, size: range.count })
+}
+
+/// The maps of an unprivileged caller ([`for_user`]); none where /etc/subuid or /etc/subgid gives it nothing. Both files
+/// are keyed by user: newgidmap(1) looks for the caller's name, not for its group's.
+pub fn maps_of(uid: u32, gid: u32) -> Result<Option<Maps>> {
+    let user = passwd::name_of(uid);
+    let uids = ranges_of(&read("/etc/subuid")?, &user, uid);
+    let gids = ranges_of(&read("/etc/subgid")?, &user, uid);
+    let has_both = !uids.is_empty() && !gids.is_empty();
+    Ok(has_both.then(|| Maps { uids: for_user(uid, &uids), gids: for_user(gid, &gids) }))
+}
+
+/// The text of a file of subordinate ids; a missing file gives nothing to anybody.
+pub fn read(path: &str) -> Result<String> {
+    match fs::read_to_string(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(String::new()),
+        other => other.with_context(|| format!("read {path}")),
+    }
 }
 
 #[cfg(test)]

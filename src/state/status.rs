@@ -5,14 +5,12 @@ use super::{
     store::Entry,
 };
 use crate::{
-    error::{Context, Error, Kind, Result},
+    error::{Error, Kind, Result},
     sys::{pidfd, proc::Proc},
 };
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::{
     fmt,
     os::fd::{AsFd, OwnedFd},
-    time::{Duration, Instant},
 };
 
 /// `status` of the OCI runtime-spec (runtime.md, State), with `paused` as in runc and crun.
@@ -95,22 +93,6 @@ impl Init {
     }
 }
 
-/// Waits until the process behind `pidfd` has ended, reaped or not; false when `patience` ran out.
-pub fn wait_end(pidfd: &OwnedFd, patience: Duration) -> Result<bool> {
-    let deadline = Instant::now() + patience;
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
-        let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
-        match poll(&mut fds, timeout) {
-            Ok(0) if left.is_zero() => return Ok(false),
-            Ok(0) | Err(nix::errno::Errno::EINTR) => {}
-            Ok(_) => return Ok(true),
-            Err(errno) => return Err(errno).context("wait for the container's first process to end"),
-        }
-    }
-}
-
 /// The two facts of `/proc/PID/stat` that identify a process and tell whether it lives (proc_pid_stat(5)).
 #[derive(Debug, PartialEq, Eq)]
 struct Stat {
@@ -147,6 +129,7 @@ mod tests {
     use std::{
         path::Path,
         process::{Child, Command},
+        time::Duration,
     };
 
     /// A process that ends with the test.
@@ -192,9 +175,9 @@ mod tests {
         let init = sleeper.init();
         assert!(init.is_alive().unwrap());
         let handle = init.open().unwrap();
-        assert!(!wait_end(&handle, Duration::from_millis(5)).unwrap());
+        assert!(!pidfd::poll(handle.as_fd(), Some(Duration::from_millis(5))).unwrap());
         init.signal(libc::SIGKILL).unwrap();
-        assert!(wait_end(&handle, Duration::from_secs(10)).unwrap());
+        assert!(pidfd::poll(handle.as_fd(), Some(Duration::from_secs(10))).unwrap());
         assert!(!init.is_alive().unwrap(), "a zombie");
         assert!(init.signal(libc::SIGKILL).unwrap_err().is(Kind::NotRunning));
         sleeper.0.wait().unwrap();

@@ -280,6 +280,11 @@ impl Entry {
         self.write(CONFIG, bytes)
     }
 
+    /// Where `create` binds the socket on which the container waits for its start.
+    pub fn start_socket(&self) -> PathBuf {
+        self.path.join(START_SOCKET)
+    }
+
     /// Whether the container waits to be started.
     pub fn awaits_start(&self) -> Result<bool> {
         match self.stat(START_SOCKET) {

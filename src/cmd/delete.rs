@@ -1,0 +1,126 @@
+//! `urun delete`
+
+use super::{
+    group::{self, Group},
+    view::unfinished,
+};
+use crate::{
+    bail,
+    cli::DeleteArgs,
+    error::{Context, Error, Kind, Result},
+    hook,
+    log::Log,
+    spec,
+    state::{Entry, Record, Status, Store, document},
+    sys::pidfd,
+};
+use std::{os::fd::AsFd, time::Duration};
+
+/// How long a killed process may take to end, and another urun to let go of the container; runc waits as long.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Removes what a container has left: its processes, its cgroup, its directory. Every step can be repeated, so a
+/// removal that was cut short is taken up by the next one.
+pub fn delete(store: &Store, args: &DeleteArgs, log: &Log) -> Result<()> {
+    match store.find(&args.id).and_then(|entry| remove(entry, args.force, log)) {
+        // It is gone, whoever removed it.
+        Err(error) if args.force && error.is(Kind::NoContainer) => Ok(()),
+        other => other,
+    }
+}
+
+fn remove(mut entry: Entry, force: bool, log: &Log) -> Result<()> {
+    if let Some(record) = read(&entry, force, log)? {
+        if !force {
+            let status = Status::of(&entry, &record, || group::is_frozen(&record))?;
+            check(&record, status)?;
+        }
+        // Before the lock: whoever holds it may be waiting for the very process.
+        end(&record, group::open(&record)?.as_deref())?;
+    }
+    entry.lock(PATIENCE)?;
+    match read(&entry, force, log)? {
+        Some(record) => tear_down(entry, &record, log),
+        None => entry.remove(),
+    }
+}
+
+/// The record; none where there is none that could be read and `force` goes on without.
+fn read(entry: &Entry, force: bool, log: &Log) -> Result<Option<Record>> {
+    match entry.record() {
+        Ok(None) if !force => Err(unfinished(entry)),
+        Err(error) if force => {
+            log.warning(&error);
+            Ok(None)
+        }
+        other => other,
+    }
+}
+
+/// Without force only a container that does not run is removed; one that was never started counts as such, as in runc.
+fn check(record: &Record, status: Status) -> Result<()> {
+    match status {
+        Status::Stopped | Status::Created => Ok(()),
+        Status::Creating | Status::Running | Status::Paused => {
+            let id = &record.id;
+            Err(Error::new(format_args!("cannot delete container {id} that is not stopped: {status}"))
+                .hint(format_args!("urun delete --force {id} kills it first")))
+        }
+    }
+}
+
+/// Ends a container whose lock the caller holds, and removes everything of it: processes, then poststop hooks (which may
+/// fail), then the cgroup, then the directory.
+pub fn tear_down(entry: Entry, record: &Record, log: &Log) -> Result<()> {
+    let group = group::open(record)?;
+    // Another urun may have brought it to life before it let go of the lock.
+    end(record, group.as_deref())?;
+    if record.init.is_some() {
+        for error in poststop(&entry, record).unwrap_or_else(|error| vec![error]) {
+            log.warning(&error);
+        }
+    }
+    if let Some(group) = &group {
+        group.destroy().with_context(|| format!("delete container {}", record.id))?;
+    }
+    entry.remove().with_context(|| format!("delete container {}", record.id))
+}
+
+/// Kills every process of the container and waits for the end of the first one.
+fn end(record: &Record, group: Option<&dyn Group>) -> Result<()> {
+    if let Some(group) = group {
+        group.signal(libc::SIGKILL)?;
+    }
+    let Some(init) = record.init else { return Ok(()) };
+    let process = match init.open() {
+        Err(error) if error.is(Kind::NotRunning) => return Ok(()),
+        other => other?,
+    };
+    match init.signal(libc::SIGKILL) {
+        Err(error) if error.is(Kind::NotRunning) => return Ok(()),
+        other => other?,
+    }
+    if let Some(group) = group.filter(|group| group.is_frozen().unwrap_or(false)) {
+        group.thaw()?;
+    }
+    if !pidfd::poll(process.as_fd(), Some(PATIENCE))? {
+        bail!("container still running: process {} of {} does not end after SIGKILL", init.pid, record.id);
+    }
+    Ok(())
+}
+
+/// Runs the poststop hooks of the stored config.json and returns what failed.
+fn poststop(entry: &Entry, record: &Record) -> Result<Vec<Error>> {
+    let config = spec::load(&entry.config()?)?;
+    let programs = hook::plan(&config.hooks.poststop)?;
+    let setting = hook::Setting {
+        cwd: Some(&record.bundle),
+        redirection: hook::plan::redirection(&record.annotations),
+        ..hook::Setting::default()
+    };
+    Ok(hook::run_tolerant(&programs, &document(record, Status::Stopped, 0), &setting))
+}
+
+#[cfg(test)]
+#[path = "delete_tests.rs"]
+mod tests;

@@ -1,0 +1,105 @@
+//! `urun kill`
+
+use super::{group, signal};
+use crate::{
+    cli::KillArgs,
+    error::{Context, Error, Kind, Result},
+    state::{PidNamespace, Record, Store},
+};
+
+/// Sends a signal to a container: to its first process, or with `--all` to every process of its cgroup.
+pub fn kill(store: &Store, args: &KillArgs) -> Result<()> {
+    let number = signal::parse(&args.signal)?;
+    let entry = store.find(&args.id)?;
+    let step = || format!("kill container {}", args.id);
+    // Without a record there is no process yet, or none any more.
+    let record = entry.record()?.ok_or_else(not_running).with_context(step)?;
+    send(&record, number, args.all).with_context(step)
+}
+
+fn send(record: &Record, number: i32, all: bool) -> Result<()> {
+    let group = group::open(record)?;
+    let is_kill = number == libc::SIGKILL;
+    match &group {
+        Some(group) if all => group.signal(number)?,
+        _ => {
+            let sent = record.init.ok_or_else(not_running).and_then(|init| init.signal(number));
+            match sent {
+                // Engines send `kill --all` to containers whose first process has ended, and want it to succeed.
+                Err(error) if all && error.is(Kind::NotRunning) => return Ok(()),
+                other => other?,
+            }
+            // The kernel ends a pid namespace with its init; in a shared one the others would live on.
+            if let (true, PidNamespace::Shared, Some(group)) = (is_kill, record.pid_namespace, &group) {
+                group.signal(number)?;
+            }
+        }
+    }
+    match group {
+        // A frozen process of cgroup version 1 dies only when it is thawed.
+        Some(group) if is_kill && group.is_frozen()? => group.thaw(),
+        _ => Ok(()),
+    }
+}
+
+fn not_running() -> Error {
+    Error::new("container not running").kind(Kind::NotRunning)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::{ContainerId, Init, Stage, store::tests::Scratch};
+    use std::{
+        os::unix::process::ExitStatusExt,
+        path::Path,
+        process::{Child, Command},
+    };
+
+    fn args(signal: &str, all: bool) -> KillArgs {
+        KillArgs { id: "c".parse().unwrap(), signal: signal.to_owned(), all }
+    }
+
+    fn container(store: &mut Store) -> Child {
+        let id: ContainerId = "c".parse().unwrap();
+        let child = Command::new("sleep").arg("60").spawn().unwrap();
+        let entry = store.create(&id).unwrap();
+        let mut record = Record::new(id, Path::new("/b"), Path::new("/b/rootfs"));
+        record.init = Some(Init::identify(child.id().cast_signed()).unwrap());
+        record.stage = Stage::Created;
+        entry.save(&record).unwrap();
+        child
+    }
+
+    #[test]
+    fn the_first_process_gets_the_signal() {
+        let scratch = Scratch::new();
+        let mut store = scratch.store();
+        let mut child = container(&mut store);
+        kill(&store, &args("0", false)).unwrap();
+        kill(&store, &args("usr1", false)).unwrap();
+        assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGUSR1));
+    }
+
+    #[test]
+    fn a_stopped_container_is_not_running_but_all_succeeds() {
+        let scratch = Scratch::new();
+        let mut store = scratch.store();
+        let mut child = container(&mut store);
+        kill(&store, &args("KILL", false)).unwrap();
+        child.wait().unwrap();
+        let error = kill(&store, &args("KILL", false)).unwrap_err();
+        assert_eq!(error.to_string(), "kill container c: container not running");
+        kill(&store, &args("KILL", true)).unwrap();
+    }
+
+    #[test]
+    fn an_unknown_container_or_signal_is_named() {
+        let scratch = Scratch::new();
+        let store = scratch.store();
+        let error = kill(&store, &args("TERM", false)).unwrap_err().to_string();
+        assert_eq!(error, "container \"c\" does not exist");
+        let error = kill(&store, &args("FOO", false)).unwrap_err().to_string();
+        assert_eq!(error, "unknown signal \"FOO\"");
+    }
+}

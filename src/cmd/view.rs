@@ -1,0 +1,65 @@
+//! How `state` and `list` show a container.
+
+use super::group;
+use crate::{
+    error::{Error, Result},
+    host::passwd,
+    state::{Entry, Record, Status},
+};
+use serde::ser::{Serialize, SerializeStruct, Serializer};
+
+/// What a container is and does.
+#[derive(Debug)]
+pub struct View {
+    /// What is stored.
+    pub record: Record,
+    /// What the kernel says.
+    pub status: Status,
+    /// The name of the uid that created it.
+    pub owner: String,
+}
+
+impl View {
+    /// Looks at a container.
+    pub fn of(entry: &Entry) -> Result<Self> {
+        let record = entry.record()?.ok_or_else(|| unfinished(entry))?;
+        let status = Status::of(entry, &record, || group::is_frozen(&record))?;
+        Ok(Self { owner: passwd::name_of(record.owner), record, status })
+    }
+
+    /// The pid of the container's first process; 0 when it has ended. Engines decode into an object that they have
+    /// already, so that an absent pid would leave the old one in it.
+    pub fn pid(&self) -> i32 {
+        match self.status {
+            Status::Stopped => 0,
+            _ => self.record.init.map_or(0, |init| init.pid),
+        }
+    }
+}
+
+/// The error about a container without a record.
+pub fn unfinished(entry: &Entry) -> Error {
+    let id = entry.id();
+    if matches!(entry.is_busy(), Ok(true)) {
+        return Error::new(format_args!("container \"{id}\" is being created or deleted right now"));
+    }
+    Error::new(format_args!("container \"{id}\" has no stored state: its creation or deletion was cut short"))
+        .hint(format_args!("urun delete --force {id} clears what is left of it"))
+}
+
+impl Serialize for View {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let record = &self.record;
+        let mut object = serializer.serialize_struct("State", 9)?;
+        object.serialize_field("ociVersion", &record.oci_version)?;
+        object.serialize_field("id", record.id.as_str())?;
+        object.serialize_field("pid", &self.pid())?;
+        object.serialize_field("status", &self.status.to_string())?;
+        object.serialize_field("bundle", &record.bundle.to_string_lossy())?;
+        object.serialize_field("rootfs", &record.rootfs.to_string_lossy())?;
+        object.serialize_field("created", &record.created)?;
+        object.serialize_field("owner", &self.owner)?;
+        object.serialize_field("annotations", &record.annotations)?;
+        object.end()
+    }
+}
