@@ -1,3 +1,4 @@
+use crate::plan::proc_mount::ProcMount;
 use super::*;
 
 fn parse(argv: &str) -> Result<Command> {

@@ -1,14 +1,11 @@
 //! `urun delete`
 
-use super::{
-    group::{self, Group},
-    view::unfinished,
-};
+use super::{group, hooks::Programs, view::unfinished};
 use crate::{
     bail,
+    cgroup::Cgroup,
     cli::DeleteArgs,
     error::{Context, Error, Kind, Result},
-    hook,
     log::Log,
     spec,
     state::{Entry, Record, Status, Store, document},
@@ -36,7 +33,7 @@ fn remove(mut entry: Entry, force: bool, log: &Log) -> Result<()> {
             check(&record, status)?;
         }
         // Before the lock: whoever holds it may be waiting for the very process.
-        end(&record, group::open(&record)?.as_deref())?;
+        end(&record, group::open(&record)?.as_ref())?;
     }
     entry.lock(PATIENCE)?;
     match read(&entry, force, log)? {
@@ -74,9 +71,10 @@ fn check(record: &Record, status: Status) -> Result<()> {
 pub fn tear_down(entry: Entry, record: &Record, log: &Log) -> Result<()> {
     let group = group::open(record)?;
     // Another urun may have brought it to life before it let go of the lock.
-    end(record, group.as_deref())?;
+    end(record, group.as_ref())?;
     if record.init.is_some() {
-        for error in poststop(&entry, record).unwrap_or_else(|error| vec![error]) {
+        // A stored config.json that cannot be read must not keep the container from being removed.
+        if let Err(error) = poststop(&entry, record, log) {
             log.warning(&error);
         }
     }
@@ -87,9 +85,9 @@ pub fn tear_down(entry: Entry, record: &Record, log: &Log) -> Result<()> {
 }
 
 /// Kills every process of the container and waits for the end of the first one.
-fn end(record: &Record, group: Option<&dyn Group>) -> Result<()> {
+fn end(record: &Record, group: Option<&Cgroup>) -> Result<()> {
     if let Some(group) = group {
-        group.signal(libc::SIGKILL)?;
+        group.kill(libc::SIGKILL)?;
     }
     let Some(init) = record.init else { return Ok(()) };
     let process = match init.open() {
@@ -100,25 +98,18 @@ fn end(record: &Record, group: Option<&dyn Group>) -> Result<()> {
         Err(error) if error.is(Kind::NotRunning) => return Ok(()),
         other => other?,
     }
-    if let Some(group) = group.filter(|group| group.is_frozen().unwrap_or(false)) {
-        group.thaw()?;
-    }
     if !pidfd::poll(process.as_fd(), Some(PATIENCE))? {
         bail!("container still running: process {} of {} does not end after SIGKILL", init.pid, record.id);
     }
     Ok(())
 }
 
-/// Runs the poststop hooks of the stored config.json and returns what failed.
-fn poststop(entry: &Entry, record: &Record) -> Result<Vec<Error>> {
+/// Runs the poststop hooks of the stored config.json.
+fn poststop(entry: &Entry, record: &Record, log: &Log) -> Result<()> {
     let config = spec::load(&entry.config()?)?;
-    let programs = hook::plan(&config.hooks.poststop)?;
-    let setting = hook::Setting {
-        cwd: Some(&record.bundle),
-        redirection: hook::plan::redirection(&record.annotations),
-        ..hook::Setting::default()
-    };
-    Ok(hook::run_tolerant(&programs, &document(record, Status::Stopped, 0), &setting))
+    let state = document(record, Status::Stopped, 0);
+    Programs::new(&config.hooks.poststop, record)?.run_tolerant(&state, log);
+    Ok(())
 }
 
 #[cfg(test)]

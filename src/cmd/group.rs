@@ -1,28 +1,20 @@
-//! What the verbs ask of a container's cgroup.
+//! The control groups of a container that is found again.
 
-use crate::{bail, error::Result, state::Record};
+use crate::{
+    cgroup::{self, Cgroup, Freezer},
+    error::Result,
+    state::Record,
+};
 
-/// The cgroup of one container.
-pub trait Group {
-    /// Whether it is frozen.
-    fn is_frozen(&self) -> Result<bool>;
-    /// Lets frozen processes go on.
-    fn thaw(&self) -> Result<()>;
-    /// Sends a signal to every process in it and below; an empty or vanished one is no error.
-    fn signal(&self, signal: i32) -> Result<()>;
-    /// Removes it with all below; a vanished one is no error.
-    fn destroy(&self) -> Result<()>;
-}
-
-/// The container's cgroup; none where it has none.
-pub fn open(record: &Record) -> Result<Option<Box<dyn Group>>> {
-    if record.cgroup.is_null() {
-        return Ok(None);
+/// The container's groups; none where it has none.
+pub fn open(record: &Record) -> Result<Option<Cgroup>> {
+    match record.cgroup.is_null() {
+        true => Ok(None),
+        false => Cgroup::open(cgroup::Record::from_json(&record.cgroup)?).map(Some),
     }
-    bail!("container \"{}\": its cgroup record is not understood", record.id)
 }
 
-/// Whether the container's cgroup is frozen.
+/// Whether the container's groups are frozen.
 pub fn is_frozen(record: &Record) -> Result<bool> {
-    open(record)?.map_or(Ok(false), |group| group.is_frozen())
+    open(record)?.map_or(Ok(false), |group| Ok(group.frozen()? == Freezer::Frozen))
 }

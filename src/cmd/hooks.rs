@@ -21,9 +21,9 @@ impl<'a> Programs<'a> {
     }
 
     /// Runs all of them; what fails is a warning.
-    pub fn run_tolerant(&self, state: &[u8], log: &mut Log) {
+    pub fn run_tolerant(&self, state: &[u8], log: &Log) {
         for failure in hook::run_tolerant(&self.programs, state, &self.setting()) {
-            log.warn(failure);
+            log.warning(failure);
         }
     }
 

@@ -1,10 +1,11 @@
 //! `urun kill`
 
-use super::{group, signal};
+use super::group;
 use crate::{
     cli::KillArgs,
     error::{Context, Error, Kind, Result},
     state::{PidNamespace, Record, Store},
+    sys::signal,
 };
 
 /// Sends a signal to a container: to its first process, or with `--all` to every process of its cgroup.
@@ -21,7 +22,7 @@ fn send(record: &Record, number: i32, all: bool) -> Result<()> {
     let group = group::open(record)?;
     let is_kill = number == libc::SIGKILL;
     match &group {
-        Some(group) if all => group.signal(number)?,
+        Some(group) if all => group.kill(number)?,
         _ => {
             let sent = record.init.ok_or_else(not_running).and_then(|init| init.signal(number));
             match sent {
@@ -31,15 +32,11 @@ fn send(record: &Record, number: i32, all: bool) -> Result<()> {
             }
             // The kernel ends a pid namespace with its init; in a shared one the others would live on.
             if let (true, PidNamespace::Shared, Some(group)) = (is_kill, record.pid_namespace, &group) {
-                group.signal(number)?;
+                group.kill(number)?;
             }
         }
     }
-    match group {
-        // A frozen process of cgroup version 1 dies only when it is thawed.
-        Some(group) if is_kill && group.is_frozen()? => group.thaw(),
-        _ => Ok(()),
-    }
+    Ok(())
 }
 
 fn not_running() -> Error {

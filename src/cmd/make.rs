@@ -57,7 +57,7 @@ pub enum Waits {
 const LARGEST_CONFIG: u64 = 64 << 20;
 
 /// Makes the container. Whatever fails, nothing is left behind.
-pub fn make(request: &CreateRequest, waits: Waits, log: &mut Log) -> Result<Made> {
+pub fn make(request: &CreateRequest, waits: Waits, log: &Log) -> Result<Made> {
     signal::ignore(libc::SIGPIPE)?;
     let preserved = preserved(request)?;
     fd::close_on_exec_from(3 + preserved.total.cast_unsigned())?;
@@ -70,7 +70,7 @@ pub fn make(request: &CreateRequest, waits: Waits, log: &mut Log) -> Result<Made
     let mut plan = plan::create::plan(&config, &planned(request, &preserved), &facts)?;
     seal_if_exposed(&plan, &proc)?;
     for warning in &plan.warnings {
-        log.warn(warning);
+        log.warning(warning);
     }
     hook::open_all(&mut plan.hooks.create_container)?;
     let joins = ns::apply::open(&plan.namespaces.joins)?;
@@ -182,7 +182,7 @@ fn record(request: &CreateRequest, config: &Config, plan: &Plan, entry: &Entry, 
 /// A container in the making.
 struct Attempt<'a> {
     request: &'a CreateRequest,
-    log: &'a mut Log,
+    log: &'a Log,
     plan: Plan,
     record: Record,
     entry: Entry,
@@ -216,7 +216,7 @@ impl Attempt<'_> {
         let mut serving = Serving {
             plan: &self.plan,
             request: self.request,
-            log: &mut *self.log,
+            log: self.log,
             entry: &self.entry,
             record: &mut self.record,
             cgroup,
@@ -282,11 +282,11 @@ impl Made {
     }
 
     /// Tells init to execute, and runs the poststart hooks.
-    pub fn start(&mut self, log: &mut Log) -> Result<()> {
+    pub fn start(&mut self, log: &Log) -> Result<()> {
         let state = document(&self.record, Status::Running, self.launched.init.pid);
         let listener = self.plan.filter.as_ref().and_then(|filter| filter.listener.as_ref());
         let agent = launch::start::agent(listener, &state, self.launched.init.pid)?;
-        launch::start::start(&mut self.launched.link, &self.launched.init, agent.as_ref(), &mut |note| log.warn(note))?;
+        launch::start::start(&mut self.launched.link, &self.launched.init, agent.as_ref(), &mut |note| log.warning(note))?;
         hook::run_all(&self.plan.hooks.poststart, &state, &self.plan.hooks.setting())
     }
 
@@ -301,11 +301,11 @@ impl Made {
     }
 
     /// Removes the container that has ended: its poststop hooks, its groups, its record.
-    pub fn clean_up(self, log: &mut Log) -> Result<()> {
+    pub fn clean_up(self, log: &Log) -> Result<()> {
         let Self { record, entry, plan, cgroup, .. } = self;
         let state = document(&record, Status::Stopped, 0);
         for failure in hook::run_tolerant(&plan.hooks.poststop, &state, &plan.hooks.setting()) {
-            log.warn(failure);
+            log.warning(failure);
         }
         cgroup.map_or(Ok(()), |cgroup| cgroup.destroy())?;
         entry.remove()
@@ -333,7 +333,7 @@ fn remove(entry: Entry, record: &Record, plan: &Plan, cgroup: Option<Cgroup>, mu
 struct Serving<'a> {
     plan: &'a Plan,
     request: &'a CreateRequest,
-    log: &'a mut Log,
+    log: &'a Log,
     entry: &'a Entry,
     record: &'a mut Record,
     cgroup: &'a Cgroup,
@@ -364,6 +364,6 @@ impl Host for Serving<'_> {
     }
 
     fn note(&mut self, note: &Error) {
-        self.log.warn(note);
+        self.log.warning(note);
     }
 }

@@ -1,24 +1,22 @@
 //! One verb a file, glue only.
 
 pub mod create;
+pub mod delete;
 mod facts;
+mod group;
 mod hooks;
+pub mod kill;
+pub mod list;
 pub mod make;
 mod pid_file;
 pub mod run;
-pub mod start;
-pub mod delete;
-pub mod group;
-pub mod kill;
-pub mod list;
-mod signal;
 pub mod spec;
+pub mod start;
 pub mod state;
 pub mod view;
 
 use crate::{
-    bail,
-    cli::{self, Command, Globals},
+    cli::{self, Command, CreateRequest, Globals},
     error::{Context, Result},
     log::Log,
     state::Store,
@@ -37,7 +35,9 @@ pub fn run(globals: &Globals, command: Command, log: &Log) -> Result<u8> {
         Command::Features => print(&(crate::spec::features::document() + "\n"))?,
         Command::Version => print(&version())?,
         Command::Help(text) => print(&text)?,
-        Command::Create(_) | Command::Run(_) | Command::Start(_) => bail!("the launch is not connected"),
+        Command::Create(args) => create::create(&CreateRequest::from_create(globals, args)?, log)?,
+        Command::Run(args) => return run::run(&CreateRequest::from_run(globals, args)?, log),
+        Command::Start(id) => start::start(&store()?, &id, log)?,
     }
     Ok(0)
 }

@@ -5,7 +5,7 @@ use crate::{cli::CreateRequest, error::Result, log::Log, sys::prctl, tty::foregr
 use std::os::fd::AsFd;
 
 /// Makes a container, starts it and, unless it is detached, stays with it; returns its exit status.
-pub fn run(request: &CreateRequest, log: &mut Log) -> Result<i32> {
+pub fn run(request: &CreateRequest, log: &Log) -> Result<u8> {
     if !request.detach {
         // From here on, so that a signal which comes while the container is made still reaches it.
         foreground::block()?;
@@ -26,5 +26,6 @@ pub fn run(request: &CreateRequest, log: &mut Log) -> Result<i32> {
     if !request.keep {
         made.clean_up(log)?;
     }
-    Ok(exit.status())
+    // An exit status is a byte, and 128 plus a signal is one as well.
+    Ok(u8::try_from(exit.status()).unwrap_or(u8::MAX))
 }

@@ -1,8 +1,9 @@
 //! `urun spec`
 
 use crate::{
+    plan::proc_mount::ProcMount,
     cli::{
-        ProcMount, SpecArgs,
+        SpecArgs,
         request::{absolute, is_real_root},
     },
     error::{Context, Error, Result},
@@ -32,7 +33,7 @@ pub fn spec(store: &Store, args: &SpecArgs) -> Result<()> {
         uid_mappings: maps.uids,
         gid_mappings: maps.gids,
         rootless: !real_root,
-        unmasked: args.proc_mount == ProcMount::Unmasked,
+        unmasked: args.proc_mount == Some(ProcMount::Unmasked),
     });
     write(&path(args)?, &text)
 }
@@ -106,22 +107,22 @@ mod tests {
     use super::*;
     use crate::state::store::tests::Scratch;
 
-    fn args(bundle: &Path, proc_mount: ProcMount) -> SpecArgs {
+    fn args(bundle: &Path, proc_mount: Option<ProcMount>) -> SpecArgs {
         SpecArgs { bundle: Some(bundle.to_owned()), config: None, proc_mount, rootless: false }
     }
 
     #[test]
     fn what_is_written_loads_and_is_never_overwritten() {
         let scratch = Scratch::new();
-        spec(&scratch.store(), &args(&scratch.0, ProcMount::Default)).unwrap();
+        spec(&scratch.store(), &args(&scratch.0, None)).unwrap();
         let path = scratch.0.join("config.json");
         let config = crate::spec::load(&fs::read(&path).unwrap()).unwrap();
         assert!(!config.linux.uid_mappings.is_empty());
         assert!(!config.linux.masked_paths.is_empty());
-        let error = spec(&scratch.store(), &args(&scratch.0, ProcMount::Unmasked)).unwrap_err();
+        let error = spec(&scratch.store(), &args(&scratch.0, Some(ProcMount::Unmasked))).unwrap_err();
         assert_eq!(error.to_string(), format!("{} exists already", path.display()));
         fs::remove_file(&path).unwrap();
-        spec(&scratch.store(), &args(&scratch.0, ProcMount::Unmasked)).unwrap();
+        spec(&scratch.store(), &args(&scratch.0, Some(ProcMount::Unmasked))).unwrap();
         let config = crate::spec::load(&fs::read(&path).unwrap()).unwrap();
         assert!(config.linux.masked_paths.is_empty() && config.linux.readonly_paths.is_empty());
     }

@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Tells the init of a created container to execute its program, and returns when it has: a program that cannot be
 /// executed is reported here.
-pub fn start(store: &Store, id: &ContainerId, log: &mut Log) -> Result<()> {
+pub fn start(store: &Store, id: &ContainerId, log: &Log) -> Result<()> {
     signal::ignore(libc::SIGPIPE)?;
     let mut entry = store.find(id)?;
     entry.lock(PATIENCE)?;
@@ -31,7 +31,7 @@ pub fn start(store: &Store, id: &ContainerId, log: &mut Log) -> Result<()> {
     let state = document(&record, Status::Running, init.pid);
     let listener = config.linux.seccomp.as_ref().map(seccomp::plan::listener).transpose()?.flatten();
     let agent = launch::start::agent(listener.as_ref(), &state, init.pid)?;
-    launch::start::start(&mut link, &child, agent.as_ref(), &mut |note| log.warn(note))?;
+    launch::start::start(&mut link, &child, agent.as_ref(), &mut |note| log.warning(note))?;
     let poststart = Programs::new(&config.hooks.poststart, &record)?;
     poststart.run(&state).map_err(|error| match stop(&child) {
         Ok(()) => error,

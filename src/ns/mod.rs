@@ -3,5 +3,5 @@
 pub mod apply;
 pub mod idmap;
 pub mod plan;
-pub mod sysctl;
 pub mod subid;
+pub mod sysctl;

@@ -294,11 +294,6 @@ impl Entry {
         }
     }
 
-    /// Where the init of a created container waits for its start.
-    pub fn start_socket(&self) -> PathBuf {
-        self.path.join(START_SOCKET)
-    }
-
     /// Removes the socket: the container is started.
     pub fn forget_start_socket(&self) -> Result<()> {
         unlinkat(&self.dir, START_SOCKET, UnlinkatFlags::NoRemoveDir)

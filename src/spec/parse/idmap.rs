@@ -58,12 +58,6 @@ pub(super) fn check_lines(node: &Node<'_>, lines: &[IdMap]) {
     }
     let of = |first: fn(&IdMap) -> u32| lines.iter().map(|line| (first(line), line.size)).collect::<Vec<_>>();
     for (side, mut ranges) in [("container", of(|line| line.container)), ("host", of(|line| line.host))] {
-/// Reports lines that share an id on either side, as the kernel refuses them.
-pub(super) fn check_overlap(node: &Node<'_>, lines: &[IdMap]) {
-    let sides: [(&str, fn(&IdMap) -> u32); 2] =
-        [("container", |line| line.container), ("host", |line| line.host)];
-    for (side, first) in sides {
-        let mut ranges: Vec<(u32, u32)> = lines.iter().map(|line| (first(line), line.size)).collect();
         ranges.sort_unstable();
         for pair in ranges.windows(2) {
             if pair[1].0 - pair[0].0 < pair[0].1 {

@@ -53,14 +53,6 @@ fn check_nodes(node: &Node<'_>, policy: &MemoryPolicy) {
         node.error("MPOL_DEFAULT and MPOL_LOCAL take no nodes");
     } else if !may_lack && policy.nodes.is_empty() {
         node.error("is required by this mode");
-    match policy.mode {
-        DEFAULT | LOCAL if !policy.nodes.is_empty() => {
-            node.error("MPOL_DEFAULT and MPOL_LOCAL take no nodes")
-        }
-        DEFAULT | LOCAL => {}
-        PREFERRED if policy.flags & (STATIC | RELATIVE) == 0 => {}
-        _ if policy.nodes.is_empty() => node.error("is required by this mode"),
-        _ => {}
     }
 }
 

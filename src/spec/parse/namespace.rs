@@ -35,7 +35,6 @@ pub(super) fn time_offsets(node: Node<'_>, linux: &Linux) -> TimeOffsets {
             "boottime" => offsets.boottime = offset,
             other => {
                 node.error(format_args!("unknown clock {}, expected monotonic or boottime", quoted(other)));
-                node.error(format_args!("unknown clock {}, expected monotonic or boottime", quoted(other)))
             }
         }
     }
