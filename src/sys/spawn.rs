@@ -85,9 +85,10 @@ impl Spawned {
 
     /// Waits for the end of the process and reaps it. A program that could not be executed is an error.
     pub fn wait(mut self) -> Result<pidfd::Exit> {
-        let exit = pidfd::wait(self.pidfd.as_fd())?;
+        // The report ends with the execve or with the process.
         let mut report = Vec::new();
         self.report.read_to_end(&mut report).context("read the report of a child")?;
+        let exit = pidfd::wait(self.pidfd.as_fd())?;
         if report.is_empty() { Ok(exit) } else { Err(Error::decode(&report)) }
     }
 }
