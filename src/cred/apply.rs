@@ -23,6 +23,8 @@ pub fn apply(ops: &[OutsideOp], pid: i32, proc: &Proc) -> Result<Vec<Error>> {
 
 fn one(op: &OutsideOp, pid: i32, proc: &Proc) -> Result<Option<Error>> {
     match *op {
+        OutsideOp::Cpus(ref cpus) => sched::set_affinity(pid, cpus)
+            .hint("the processors have to be online and among those of the container's cpuset")?,
         OutsideOp::AllCpus => sched::set_affinity_to_all(pid)?,
         OutsideOp::Limit { resource, soft, hard, denial } => {
             return limit(pid, resource, sched::Limit { soft, hard }, denial);

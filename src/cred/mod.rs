@@ -2,7 +2,8 @@
 //!
 //! Two places, two lists. [`OutsideOp`]s are applied to init by its pid, by a process with the runtime's privileges,
 //! because raising a limit or lowering an OOM score needs capabilities of the initial user namespace. [`InsideOp`]s are
-//! applied by init to itself, in its own user namespace, after everything else and right before execve (with only the seccomp filter between).
+//! applied by init to itself, as root of its own user namespace, after everything else and right before the seccomp filter
+//! and execve.
 
 pub mod apply;
 pub mod enter;
@@ -12,4 +13,6 @@ pub mod order;
 pub mod plan;
 
 pub use op::{InsideOp, OutsideOp};
-pub use plan::{Authority, Groups, Held, Input, Keyring, Setgroups, inside, outside};
+pub use plan::{
+    Affinity, Authority, Groups, Held, Input, Keyring, Setgroups, Verb, affinity, inside, outside, withheld,
+};

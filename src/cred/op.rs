@@ -8,6 +8,8 @@ use std::{ffi::CString, fmt};
 pub enum OutsideOp {
     /// Every processor that the cpuset allows: the caller's own narrowed affinity is not the container's.
     AllCpus,
+    /// These processors.
+    Cpus(Vec<u32>),
     /// A resource limit.
     Limit {
         /// `RLIMIT_*`
@@ -198,6 +200,7 @@ impl fmt::Display for InsideOp {
 impl fmt::Display for OutsideOp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Cpus(list) => write!(f, "allow the processors {list:?}"),
             Self::AllCpus => f.write_str("allow every processor of the cpuset"),
             Self::Limit { resource, soft, hard, .. } => {
                 write!(f, "set {} to {}:{}", limit_name(*resource), Amount(*soft), Amount(*hard))
