@@ -34,10 +34,16 @@ pub fn create(plan: &Plan) -> Result<Cgroup> {
     let mut made = Undo::default();
     let mut members = Vec::new();
     for group in groups {
-        match create_group(group, &mut made) {
-            Ok(member) => members.push(member),
-            Err(error) if group.refused == Refused::Without && is_refusal(&error) => {}
-            Err(error) => return Err(made.undo(error)),
+        let before = made.0.len();
+        let result = match create_group(group, &mut made) {
+            Err(error) if group.refused == Refused::Without && is_refusal(&error) => made.rewind(before),
+            result => result.map(|member| members.push(member)),
+        };
+        if let Err(error) = result {
+            return Err(match made.rewind(0) {
+                Ok(()) => error,
+                Err(left) => error.context(format_args!("(left behind: {left})")),
+            });
         }
     }
     let hierarchies = members.iter().map(|member| (member.mount.clone(), member.path.clone())).collect();
@@ -60,13 +66,10 @@ pub fn settle(plan: &Plan, cgroup: &Cgroup) -> Result<()> {
 struct Undo(Vec<(Rc<Dir>, String)>);
 
 impl Undo {
-    fn undo(self, mut error: Error) -> Error {
-        for (parent, name) in self.0.into_iter().rev() {
-            if let Err(left) = parent.remove(&name) {
-                error = error.context(format_args!("(left behind: {left})"));
-            }
-        }
-        error
+    /// Removes all directories but the first `keep`, the last one first; the first failure is told when all were tried.
+    fn rewind(&mut self, keep: usize) -> Result<()> {
+        let remove = |(parent, name): (Rc<Dir>, String)| parent.remove(&name);
+        self.0.split_off(keep).into_iter().rev().map(remove).fold(Ok(()), Result::and)
     }
 }
 
@@ -79,6 +82,9 @@ fn create_group(group: &Group, made: &mut Undo) -> Result<Member> {
     let root = Rc::new(root);
     if version != group.version {
         bail!("{} has changed its cgroup version meanwhile", group.mount.display());
+    }
+    if let Some(above) = &group.crossing {
+        root.open(above.trim_start_matches('/'))?.check_writable("cgroup.procs").hint(DELEGATE)?;
     }
     let (parents, leaf) = group.path.rsplit_once('/').unwrap_or(("", &group.path));
     let mut refusals = Refusals::new();
@@ -282,6 +288,9 @@ fn not_enabled(dir: &Dir, file: &str, error: Error, refusals: &Refusals) -> Erro
     }
     let error = error.context(format_args!("cgroup controller {controller} is not enabled"));
     match refusals.get(controller) {
+        Some(reason) if reason.errno() == Some(libc::EBUSY) => {
+            error.hint(format_args!("{reason}: that group has processes; move them into a child group of it"))
+        }
         Some(reason) => error.hint(format_args!("{reason}; {DELEGATE}")),
         None => error.hint(DELEGATE),
     }

@@ -13,7 +13,7 @@ use nix::{
         stat::{Mode, fchmod, mkdirat},
         statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, fstatfs},
     },
-    unistd::{Gid, Uid, UnlinkatFlags, fchownat, unlinkat},
+    unistd::{AccessFlags, Gid, Uid, UnlinkatFlags, faccessat, fchownat, unlinkat},
 };
 use std::{
     fs::File,
@@ -127,6 +127,12 @@ impl Dir {
             }
         }
         Ok(())
+    }
+
+    /// Whether the caller may write to a file, asked without writing.
+    pub fn check_writable(&self, file: &str) -> Result<()> {
+        faccessat(&self.fd, file, AccessFlags::W_OK, AtFlags::AT_EACCESS)
+            .with_context(|| format!("write to {}", self.name.join(file).display()))
     }
 
     /// Gives the directory itself (empty name) or a file in it to somebody.

@@ -216,6 +216,7 @@ fn a_rootless_caller_goes_without_unless_it_asks_for_limits() {
     let without = Case::new(pure_v2("memory pids", own), None, resources.clone()).unprivileged();
     let expected = "\
 /sys/fs/cgroup:/user.slice/user@1000.service/app.slice/c1 or none
+  through /sys/fs/cgroup/user.slice/user@1000.service/app.slice
   enable memory pids
 ignored: devices
 ";
@@ -224,6 +225,7 @@ ignored: devices
     let limited = Case::new(pure_v2("memory pids", own), Some("/x"), resources).unprivileged();
     let expected = "\
 /sys/fs/cgroup:/x
+  through /sys/fs/cgroup
   enable memory pids
   late pids.max = 0
 ignored: devices

@@ -18,6 +18,8 @@ pub mod plan;
 #[cfg(test)]
 mod real;
 mod record;
+#[cfg(test)]
+mod scratch;
 mod v1;
 mod v2;
 mod write;

@@ -35,6 +35,14 @@ pub fn beside(own: &str, id: &str) -> Result<String> {
     Ok(format!("{parent}/{id}"))
 }
 
+/// The nearest group that is above both (or is one of them): whoever moves a process from one to the other has to be allowed
+/// to write to its `cgroup.procs` (cgroups(7), "Cgroups delegation: delegating a hierarchy to a less privileged user").
+pub fn common(a: &str, b: &str) -> String {
+    let names = |path| str::split(path, '/').filter(|name: &&str| !name.is_empty());
+    let shared = names(a).zip(names(b)).take_while(|(a, b)| a == b);
+    shared.fold(String::new(), |path, (name, _)| path + "/" + name)
+}
+
 /// Refuses a file or directory name that would lead elsewhere or that cgroupfs cannot hold.
 pub fn check_name(name: &str) -> Result<()> {
     match name {
@@ -81,5 +89,19 @@ mod tests {
         assert_eq!(beside("/", "c1").unwrap(), "/c1");
         assert_eq!(at_root("c1").unwrap(), "/c1");
         beside("/a", "../b").unwrap_err();
+    }
+
+    #[test]
+    fn two_groups_meet_above() {
+        let table = [
+            ("/a/b/c", "/a/b/d", "/a/b"),
+            ("/a", "/b", ""),
+            ("/", "/x", ""),
+            ("/a/bc", "/a/b", "/a"),
+            ("/a", "/a/b", "/a"),
+        ];
+        for (a, b, above) in table {
+            assert_eq!(common(a, b), above, "{a} {b}");
+        }
     }
 }

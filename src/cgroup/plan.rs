@@ -91,6 +91,9 @@ pub struct Group {
     pub path: String,
     /// Version 2: processes are born in it (CLONE_INTO_CGROUP). Version 1: they are moved into it.
     pub version: Version,
+    /// A group above both the caller's and this one, into whose `cgroup.procs` the caller must be able to write to bring a process
+    /// here; none for a caller who may anyway.
+    pub crossing: Option<String>,
     /// Controllers to enable from the root down to the group (version 2).
     pub controllers: Vec<String>,
     /// Whether empty `cpuset.cpus` and `cpuset.mems` are filled from the parent, without which version 1 takes no process.
@@ -199,11 +202,14 @@ fn group(
         Caller::Unprivileged if !limited => Refused::Without,
         _ => Refused::Fail,
     };
+    let crosses = input.caller == Caller::Unprivileged && version == Version::V2;
+    let crossing = crosses.then(|| path::common(&hierarchy.own, &path));
     let owner = if version == Version::V2 && input.host.is_pure_v2() { owner(input)? } else { None };
     Ok(Group {
         mount: hierarchy.mount.clone(),
         path,
         version,
+        crossing,
         controllers,
         fill_cpuset: version == Version::V1 && hierarchy.has("cpuset"),
         writes,
@@ -286,6 +292,9 @@ impl fmt::Display for Group {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let refused = if self.refused == Refused::Fail { "" } else { " or none" };
         writeln!(f, "{}:{}{refused}", self.mount.display(), self.path)?;
+        if let Some(above) = &self.crossing {
+            writeln!(f, "  through {}{above}", self.mount.display())?;
+        }
         if !self.controllers.is_empty() {
             writeln!(f, "  enable {}", self.controllers.join(" "))?;
         }

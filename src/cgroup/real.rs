@@ -1,121 +1,16 @@
 //! Against the kernel, as root: whatever hierarchies this machine has. Without root, or without cgroup file systems, there is
 //! nothing to see and the tests end at once.
 
-use super::{Caller, Cgroup, Driver, Freezer, Input, Plan, Record, create, device::tests::rule, plan::plan};
+use super::{
+    Caller, Cgroup, Freezer, Owner, Plan, Record, Refused, create,
+    scratch::{Scratch, as_nobody, decide, deny_all, host, in_pure_v2, name, pid, read, unified},
+};
 use crate::{
-    host::cgroups::{Cgroups, Hierarchy, probe},
-    ns::idmap::Outside,
-    spec::linux::{BlockIo, Cpu, DeviceRule, Linux, Memory, Resources},
-    sys::proc::Proc,
+    host::cgroups::Cgroups,
+    spec::linux::{Cpu, Memory, Resources},
 };
-use nix::mount::{MsFlags, mount};
-use std::{
-    io::Write,
-    os::unix::fs::MetadataExt,
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    sync::{Mutex, PoisonError},
-};
-
-/// Controllers of the root group are shared by all tests.
-static ROOT_CONTROLLERS: Mutex<()> = Mutex::new(());
-
-/// Processes and directories that are gone when a test ends, however it ends.
-#[derive(Default)]
-struct Scratch {
-    children: Vec<Child>,
-    directories: Vec<PathBuf>,
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        for child in &mut self.children {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-        for top in self.directories.iter().rev() {
-            let _ = std::fs::write(top.join("freezer.state"), "THAWED");
-            remove(top);
-        }
-    }
-}
-
-fn remove(dir: &Path) {
-    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            remove(&entry.path());
-        }
-    }
-    let _ = std::fs::remove_dir(dir);
-}
-
-impl Scratch {
-    /// A shell that waits for a line before it does what it is told.
-    fn shell(&mut self, script: &str) -> &mut Child {
-        let child = Command::new("/bin/sh")
-            .args(["-c", &format!("read go; {script}")])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        self.children.push(child);
-        self.children.last_mut().unwrap()
-    }
-
-    fn create(&mut self, plan: &Plan) -> crate::error::Result<Cgroup> {
-        if let Plan::Groups { groups, .. } = plan {
-            for group in groups {
-                let top = group.path[1..].split('/').next().unwrap();
-                self.directories.push(group.mount.join(top));
-            }
-        }
-        create(plan)
-    }
-}
-
-fn pid(child: &Child) -> i32 {
-    child.id().cast_signed()
-}
-
-fn name(test: &str) -> String {
-    format!("urun-test-{}-{test}", std::process::id())
-}
-
-fn decide(host: &Cgroups, path: &str, resources: Resources, caller: Caller) -> crate::error::Result<Plan> {
-    let linux = Linux { cgroups_path: Some(path.to_owned()), resources, ..Linux::default() };
-    plan(&Input {
-        linux: &linux,
-        mounts: &[],
-        user: None,
-        outside: &Outside::Same,
-        id: "c1",
-        host,
-        driver: Driver::Cgroupfs,
-        caller,
-    })
-}
-
-/// This machine's layout, for those who may change it.
-fn host() -> Option<Cgroups> {
-    let root = nix::unistd::geteuid().is_root();
-    root.then(|| probe(&Proc::open().unwrap()).unwrap()).filter(|host| *host != Cgroups::default())
-}
-
-/// The version 2 hierarchy as if it were all there is, its controllers left alone.
-fn unified() -> Option<Cgroups> {
-    let unified = host()?.unified?;
-    let unified = Hierarchy { controllers: Vec::new(), ..unified };
-    Some(Cgroups { unified: Some(unified), legacy: Vec::new() })
-}
-
-fn read(dir: &Path, file: &str) -> String {
-    std::fs::read_to_string(dir.join(file)).unwrap().trim().to_owned()
-}
-
-fn deny_all() -> Vec<DeviceRule> {
-    vec![rule("-a *:* rwm")]
-}
+use nix::mount::MsFlags;
+use std::{io::Write, os::unix::fs::MetadataExt, path::Path};
 
 #[test]
 fn limits_arrive_in_the_files_of_version_one() {
@@ -134,7 +29,6 @@ fn limits_arrive_in_the_files_of_version_one() {
             ..Cpu::default()
         },
         pids_limit: Some(32),
-        block_io: BlockIo::default(),
         ..Resources::default()
     };
     let path = format!("/{}/inner", name("v1"));
@@ -302,37 +196,6 @@ fn the_device_program_is_enforced() {
     cgroup.destroy().unwrap();
 }
 
-/// Runs a test where version 2 is all there is, in a mount namespace of its own.
-fn in_pure_v2(flags: MsFlags, body: impl FnOnce(&Cgroups) + Send) {
-    if !nix::unistd::geteuid().is_root() {
-        return;
-    }
-    let _alone = ROOT_CONTROLLERS.lock().unwrap_or_else(PoisonError::into_inner);
-    std::thread::scope(|scope| {
-        let run = || {
-            let none = None::<&str>;
-            nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS).unwrap();
-            mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
-            mount(Some("cgroup2"), "/sys/fs/cgroup", Some("cgroup2"), MsFlags::empty(), none).unwrap();
-            let remount = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | flags;
-            mount(none, "/sys/fs/cgroup", none, remount, none).unwrap();
-            let enabled = std::fs::read_to_string("/sys/fs/cgroup/cgroup.subtree_control").unwrap();
-            let host = probe(&Proc::open().unwrap()).unwrap();
-            assert!(host.is_pure_v2());
-            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| body(&host)));
-            for controller in &host.unified.as_ref().unwrap().controllers {
-                if !enabled.split_whitespace().any(|name| name == controller) {
-                    let _ = std::fs::write("/sys/fs/cgroup/cgroup.subtree_control", format!("-{controller}"));
-                }
-            }
-            result
-        };
-        if let Err(panic) = scope.spawn(run).join().unwrap() {
-            std::panic::resume_unwind(panic);
-        }
-    });
-}
-
 #[test]
 fn limits_arrive_in_the_files_of_version_two() {
     in_pure_v2(MsFlags::empty(), |host| {
@@ -348,7 +211,7 @@ fn limits_arrive_in_the_files_of_version_two() {
         };
         let mut plan = decide(host, &path, resources, Caller::Privileged).unwrap();
         let Plan::Groups { groups, .. } = &mut plan else { panic!() };
-        groups[0].owner = Some(super::Owner { uid: 1234, gid: 4321 });
+        groups[0].owner = Some(Owner { uid: 1234, gid: 4321 });
         let cgroup = scratch.create(&plan).unwrap();
         let dir = cgroup.paths()[0].clone();
         assert_eq!(read(&dir, "hugetlb.2MB.max"), "4194304");
@@ -407,4 +270,32 @@ fn without_permission_only_a_limit_is_an_error() {
             "{error}"
         );
     });
+}
+
+#[test]
+fn a_group_that_its_caller_cannot_reach_is_not_made() {
+    let Some(host) = unified() else { return };
+    let mut scratch = Scratch::default();
+    let path = format!("/{}/delegated", name("reach"));
+    let Plan::Groups { groups, .. } =
+        decide(&host, &path, Resources::default(), Caller::Unprivileged).unwrap()
+    else {
+        panic!()
+    };
+    assert_eq!(groups[0].crossing.as_deref(), Some(""));
+    let with = |crossing: Option<&str>, refused| {
+        let crossing = crossing.map(str::to_owned);
+        let group = super::plan::Group { crossing, refused, ..groups[0].clone() };
+        Plan::Groups { groups: vec![group], ignored: Vec::new() }
+    };
+    // The directory belongs to an ordinary user, the way there does not.
+    let top = host.unified.as_ref().unwrap().mount.join(name("reach"));
+    scratch.directories.push(top.clone());
+    std::fs::create_dir(&top).unwrap();
+    std::os::unix::fs::chown(&top, Some(65_534), Some(65_534)).unwrap();
+    let try_as_nobody = |plan: Plan| as_nobody(move || create(&plan).map(|cgroup| cgroup.paths()));
+    assert!(try_as_nobody(with(Some(""), Refused::Without)).unwrap().is_empty());
+    let error = try_as_nobody(with(Some(""), Refused::Fail)).unwrap_err();
+    assert!(error.to_string().contains("cgroup.procs: Permission denied (EACCES)"), "{error}");
+    assert_eq!(try_as_nobody(with(None, Refused::Fail)).unwrap(), [top.join("delegated")]);
 }

@@ -51,7 +51,7 @@ pub fn probe(proc: &Proc) -> Result<Cgroups> {
     let membership = proc.read_text(&format!("{own}/cgroup"))?;
     let pure = statfs(ROOT).is_ok_and(|stat| stat.filesystem_type() == CGROUP2_SUPER_MAGIC);
     let mut found = if pure {
-        let own = unified_membership(&membership).unwrap_or("/").to_owned();
+        let own = below("/", unified_membership(&membership).unwrap_or("/"));
         let unified = Hierarchy { mount: ROOT.into(), controllers: Vec::new(), own };
         Cgroups { unified: Some(unified), legacy: Vec::new() }
     } else {
@@ -134,8 +134,9 @@ impl Mount {
 /// A group of the hierarchy as seen from the part of it that is mounted; `/` where it is not below that part.
 fn below(root: &str, group: &str) -> String {
     match Path::new(group).strip_prefix(root) {
-        Ok(rest) => format!("/{}", rest.display()),
-        Err(_) => "/".to_owned(),
+        // `/..` is how the kernel shows a group outside the caller's cgroup namespace.
+        Ok(rest) if !group.starts_with("/..") => format!("/{}", rest.display()),
+        _ => "/".to_owned(),
     }
 }
 
@@ -185,6 +186,7 @@ mod tests {
         let mounts = "1 0 0:1 /docker/abc /sys/fs/cgroup/pids ro - cgroup cgroup rw,pids\n";
         let inside = parse(mounts, "5:pids:/docker/abc/child\n");
         assert_eq!(summary(&inside), ["/sys/fs/cgroup/pids pids /child"]);
+        assert_eq!(below("/", "/../../other"), "/", "outside the cgroup namespace");
         let elsewhere = parse(mounts, "5:pids:/docker/abcdef\n");
         assert_eq!(summary(&elsewhere), ["/sys/fs/cgroup/pids pids /"]);
     }
