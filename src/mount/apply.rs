@@ -2,7 +2,7 @@
 
 use super::{
     op::{Link, Node, Op, Plan, Propagation, PropagationKind},
-    root::{Rootfs, kind},
+    root::{Lookup, Rootfs, kind},
     source::{Opened, Sources},
 };
 use crate::{
@@ -24,6 +24,8 @@ use std::{
 pub struct Setting<'a> {
     /// The container's user namespace, for id-mapped mounts that use its maps.
     pub user_namespace: Option<BorrowedFd<'a>>,
+    /// How paths in the container are resolved; absent means that it is tried out.
+    pub lookup: Option<Lookup>,
 }
 
 /// A finished root file system.
@@ -84,8 +86,9 @@ pub fn assemble(plan: &Plan, sources: Sources, setting: &Setting<'_>) -> Result<
 fn run(plan: &Plan, sources: Sources, setting: Setting<'_>) -> Result<Assembled> {
     let root = attach_root(plan, sources.rootfs)
         .with_context(|| format!("mount root file system {}", plan.rootfs.display()))?;
+    let lookup = setting.lookup.map_or_else(|| Lookup::probe(root.as_fd()), Ok)?;
     let mut assembler = Assembler {
-        root: Rootfs::new(root)?,
+        root: Rootfs::new(root, lookup),
         opened: sources.opened,
         idmaps: sources.idmaps,
         setting,
@@ -193,12 +196,14 @@ fn null_device() -> Result<OwnedFd> {
 }
 
 /// Makes the assembled root the root of the mount namespace. With [`Root::Pivot`] the root and working directory of every
-/// process that had the old ones (init) change too; with [`Root::MoveMount`] init has to chroot(2) by itself.
+/// process that had the old ones (init) change too; with [`Root::MoveMount`] init needs [`change_root`].
 pub fn enter_root(assembled: &Assembled, how: Root) -> Result<()> {
     let root = assembled.root.as_fd();
-    nix::unistd::fchdir(root).context("enter the root file system")?;
     match how {
-        Root::Pivot => mount::pivot_here().context("pivot to the root file system")?,
+        Root::Pivot => {
+            nix::unistd::fchdir(root).context("enter the root file system")?;
+            mount::pivot_here().context("pivot to the root file system")?;
+        }
         Root::MoveMount => move_over(root).context("move the root file system over /")?,
     }
     let Some(propagation) = assembled.propagation else { return Ok(()) };
@@ -218,6 +223,12 @@ fn move_over(root: BorrowedFd<'_>) -> Result<()> {
     let old = nix::fcntl::open("/", flags, Mode::empty()).context("open /")?;
     super::old_root::hide_kernel_views(root)?;
     mount::attach(root, old.as_fd())?;
+    change_root(root)
+}
+
+/// What every process has to do by itself after [`Root::MoveMount`].
+pub fn change_root(root: BorrowedFd<'_>) -> Result<()> {
+    nix::unistd::fchdir(root).context("enter the root file system")?;
     nix::unistd::chroot(".").context("chroot(\".\")")?;
     nix::unistd::chdir("/").context("chdir(\"/\")")
 }

@@ -51,7 +51,7 @@ impl Assembler<'_> {
         };
         let missing = if kind(&mount)? == SFlag::S_IFDIR { Missing::Directory } else { Missing::File };
         let target = match there {
-            Some(there) => there,
+            Some(there) => same_kind(there, missing)?,
             None => self.root.find_or_create(destination, attach.link, missing)?,
         };
         guard_proc(&self.root, &target, &mount, destination)?;
@@ -153,6 +153,15 @@ impl Assembler<'_> {
         }
         self.change(&mount, change, false, destination)
     }
+}
+
+/// A mount point of the kind that the mount's root is of.
+fn same_kind(there: OwnedFd, wanted: Missing) -> Result<OwnedFd> {
+    if (kind(&there)? == SFlag::S_IFDIR) == (wanted == Missing::Directory) {
+        return Ok(there);
+    }
+    let error = Error::from(nix::errno::Errno::ENOTDIR).hint("one is a directory, the other is a file");
+    Err(error.context("source and destination differ"))
 }
 
 /// A detached file system with its attributes; where it has no mode of its own it gets that of the directory it will hide,

@@ -62,6 +62,7 @@ impl Assembler<'_> {
                 unlinkat(&directory, name, UnlinkatFlags::NoRemoveDir).context("remove what is there")?;
                 symlinkat(target, &directory, name).context("symlink")
             }
+            (Err(Errno::EEXIST), Existing::Same) => Err(Error::new("something else is there already")),
             (Err(errno), _) => Err(errno).context("symlink"),
         }
     }

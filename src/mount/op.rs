@@ -220,7 +220,7 @@ pub struct Filesystem {
 pub enum Opener {
     /// The assembler.
     Assembler,
-    /// A child of the assembler: only a child is in the container's pid namespace.
+    /// A child of the assembler: only a child is in the container's pid namespace (Linux 6.17 could name it with `pidns=`).
     Child,
 }
 

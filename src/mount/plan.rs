@@ -99,6 +99,9 @@ struct Planner<'a> {
 impl Planner<'_> {
     fn mount(&mut self, mount: &Mount) -> Result<()> {
         let destination = clean(&mount.destination);
+        if destination == Path::new("/") && !mount.remount {
+            return Err(Error::new("destination: / is the root file system").hint("name it in root.path"));
+        }
         check_proc(mount, &destination)?;
         if mount.remount {
             let parameters = self.parameters("", &mount.parameters)?;
@@ -122,7 +125,13 @@ impl Planner<'_> {
             MountKind::Cgroup => self.cgroup(mount),
             MountKind::Filesystem { fstype, source } => {
                 let what = self.filesystem(mount, fstype, source.as_deref())?;
-                self.attach(mount, fstype.clone(), what)
+                let mut mount = mount.clone();
+                if fstype == "sysfs" && matches!(what, What::Bind(_)) {
+                    // The host's cgroups and debug views come along, so nothing of it may be writable (CVE-2023-25809).
+                    mount.recursive_attrs.set |= mount.attrs.set;
+                    mount.propagation = self.default_propagation().into_iter().collect();
+                }
+                self.attach(&mount, fstype.clone(), what)
             }
         }
     }

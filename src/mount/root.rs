@@ -36,6 +36,17 @@ pub enum Lookup {
     Walk,
 }
 
+impl Lookup {
+    /// Tries out which way there is.
+    pub fn probe(dir: BorrowedFd<'_>) -> Result<Self> {
+        match openat2(dir, b".", libc::O_PATH, 0, resolve::IN_ROOT) {
+            Ok(_) => Ok(Self::Kernel),
+            Err(error) if matches!(error.errno(), Some(libc::ENOSYS | libc::EPERM)) => Ok(Self::Walk),
+            Err(error) => Err(error),
+        }
+    }
+}
+
 /// What is made of a missing last component.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Missing {
@@ -53,20 +64,8 @@ pub struct Rootfs {
 }
 
 impl Rootfs {
-    /// Takes the root directory, after trying out how paths can be resolved below it.
-    pub fn new(fd: OwnedFd) -> Result<Self> {
-        let kernel = Self { fd, lookup: Lookup::Kernel };
-        match kernel.find(Path::new("/"), Link::Follow) {
-            Ok(_) => Ok(kernel),
-            Err(error) if matches!(error.errno(), Some(libc::ENOSYS | libc::EPERM)) => {
-                Ok(Self { lookup: Lookup::Walk, ..kernel })
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    /// As [`Rootfs::new`], with the way of resolving paths given.
-    pub fn with_lookup(fd: OwnedFd, lookup: Lookup) -> Self {
+    /// Takes the root directory.
+    pub fn new(fd: OwnedFd, lookup: Lookup) -> Self {
         Self { fd, lookup }
     }
 

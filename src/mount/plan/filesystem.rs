@@ -3,7 +3,7 @@
 use super::{Planner, origin};
 use crate::{
     error::{Error, Result},
-    mount::op::{Filesystem, Opener, Owner, Parameter, SourceKind, SourceLink, What},
+    mount::op::{Filesystem, Opener, Owner, Parameter, SourceId, SourceKind, SourceLink, What},
     spec::{Mount, NamespaceKind},
 };
 use nix::libc::MOUNT_ATTR_RDONLY;
@@ -17,6 +17,9 @@ const WITHOUT_LABEL: [&str; 5] = ["proc", "sysfs", "mqueue", "cgroup", "cgroup2"
 impl Planner<'_> {
     pub(super) fn filesystem(&mut self, mount: &Mount, fstype: &str, source: Option<&str>) -> Result<What> {
         let read_only = (mount.attrs.set | mount.recursive_attrs.set) & MOUNT_ATTR_RDONLY != 0;
+        if fstype == "sysfs" && read_only && !self.facts.initial_userns && !self.facts.own_network {
+            return Ok(What::Bind(self.host_sysfs(mount)));
+        }
         let mut parameters: Vec<Parameter> =
             source.into_iter().map(|source| text("source", source)).collect();
         parameters.extend(self.parameters(fstype, &mount.parameters)?);
@@ -27,10 +30,8 @@ impl Planner<'_> {
         if let Some(label) = self.request.label.as_ref().filter(|_| !WITHOUT_LABEL.contains(&fstype)) {
             parameters.push(text(&label.kind, &label.value));
         }
-        let otherwise = (fstype == "sysfs" && read_only && !self.facts.initial_userns).then(|| {
-            let kind = SourceKind::Tree { recursive: true, link: SourceLink::Follow };
-            self.source(origin(mount), PathBuf::from("/sys"), kind)
-        });
+        let otherwise = fstype == "sysfs" && read_only && !self.facts.initial_userns;
+        let otherwise = otherwise.then(|| self.host_sysfs(mount));
         let own_pids = self.config.linux.namespace(NamespaceKind::Pid).is_some();
         let has_mode =
             parameters.iter().any(|parameter| matches!(parameter, Parameter::Text(key, _) if key == "mode"));
@@ -43,6 +44,12 @@ impl Planner<'_> {
             owner: nobodys.then_some(self.owner),
             otherwise,
         }))
+    }
+
+    /// The host's /sys: what a user namespace without a network of its own can have.
+    fn host_sysfs(&mut self, mount: &Mount) -> SourceId {
+        let kind = SourceKind::Tree { recursive: true, link: SourceLink::Follow };
+        self.source(origin(mount), PathBuf::from("/sys"), kind)
     }
 
     /// Parameters as the assembler has to give them: it is outside, so ids are translated.

@@ -29,9 +29,18 @@ pub(super) fn scratch(test: impl FnOnce(&Path)) {
 }
 
 pub(super) fn assembled(config: &Config, request: &Request, facts: &Facts) -> Result<Assembled> {
+    assembled_in(config, request, facts, Setting::default())
+}
+
+pub(super) fn assembled_in(
+    config: &Config,
+    request: &Request,
+    facts: &Facts,
+    setting: Setting<'_>,
+) -> Result<Assembled> {
     let plan = plan(config, request, facts)?;
     let sources = open_sources(&plan)?;
-    assemble(&plan, sources, &Setting::default())
+    assemble(&plan, sources, &setting)
 }
 
 /// The line of mountinfo for a mount point, from ` - ` on preceded by the mount's own options.

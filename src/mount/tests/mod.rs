@@ -1,6 +1,7 @@
 //! Plans as text, and their effects on scratch directories, read back from the kernel.
 
 mod effects;
+mod hostile;
 mod plans;
 
 use super::plan::{Facts, Request};
