@@ -1,5 +1,5 @@
-use crate::plan::proc_mount::ProcMount;
 use super::*;
+use crate::plan::proc_mount::ProcMount;
 
 fn parse(argv: &str) -> Result<Command> {
     Line::parse(argv.split_whitespace().map(OsString::from)).and_then(Line::command)

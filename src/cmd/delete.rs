@@ -78,6 +78,7 @@ pub fn tear_down(entry: Entry, record: &Record, log: &Log) -> Result<()> {
             log.warning(&error);
         }
     }
+    group::remove_rdt(record).with_context(|| format!("delete container {}", record.id))?;
     if let Some(group) = &group {
         group.destroy().with_context(|| format!("delete container {}", record.id))?;
     }

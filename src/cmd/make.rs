@@ -17,6 +17,7 @@ use crate::{
         plan::{Base, User},
     },
     plan::{self, Plan, proc_mount},
+    rdt,
     spec::{self, Config, NamespaceKind},
     state::{Entry, Init, PidNamespace, Record, Stage, Status, Store, document},
     sys::{clone::Child, fd, proc::Proc, seal, signal, socket},
@@ -122,10 +123,10 @@ fn read_config(request: &CreateRequest) -> Result<Vec<u8>> {
 fn check_terminal(config: &Config, request: &CreateRequest) -> Result<()> {
     let terminal = config.process.as_ref().is_some_and(|process| process.terminal);
     match (terminal, request.detach, &request.console_socket) {
-        (true, true, None) => Err(Error::new(
-            "process.terminal: a detached container with a terminal needs --console-socket",
-        )
-        .hint("set process.terminal to false, or run in the foreground")),
+        (true, true, None) => {
+            Err(Error::new("process.terminal: a detached container with a terminal needs --console-socket")
+                .hint("set process.terminal to false, or run in the foreground"))
+        }
         (false, _, Some(_)) => Err(Error::new("--console-socket: process.terminal is false in config.json")),
         (true, false, Some(_)) => Err(Error::new("--console-socket: the container is not detached")),
         _ => Ok(()),
@@ -139,7 +140,7 @@ fn planned(request: &CreateRequest, preserved: &Preserved) -> plan::create::Requ
         },
         bundle: request.bundle.clone(),
         root: if request.no_pivot { mount::Root::MoveMount } else { mount::Root::Pivot },
-        keyring: if request.no_new_keyring { Keyring::Callers } else { Keyring::New },
+        keyring: if request.no_new_keyring { Keyring::Callers } else { Keyring::Containers },
         preserved_fds: preserved.total,
         listen_fds: preserved.listen,
         driver: match request.driver {
@@ -167,7 +168,8 @@ fn seal_if_exposed(plan: &Plan, proc: &Proc) -> Result<()> {
 }
 
 fn record(request: &CreateRequest, config: &Config, plan: &Plan, entry: &Entry, caller: &Caller) -> Record {
-    let mut record = Record::new(entry.id().clone(), &request.bundle, &request.bundle.join(&config.root.path));
+    let mut record =
+        Record::new(entry.id().clone(), &request.bundle, &request.bundle.join(&config.root.path));
     record.oci_version.clone_from(&config.oci_version);
     record.annotations.clone_from(&config.annotations);
     record.owner = caller.euid;
@@ -200,6 +202,7 @@ impl Attempt<'_> {
         user: Option<OwnedFd>,
     ) -> Result<Launched> {
         // On disk before the first thing that would outlive a crash.
+        self.record.rdt.clone_from(&self.plan.rdt.owned);
         self.record.cgroup = self.plan.cgroup.record().to_json();
         self.entry.save_config(config)?;
         self.entry.save(&self.record)?;
@@ -214,6 +217,7 @@ impl Attempt<'_> {
             document(&state_record, status, pid)
         };
         let mut serving = Serving {
+            proc,
             plan: &self.plan,
             request: self.request,
             log: self.log,
@@ -277,7 +281,9 @@ impl Made {
     pub fn print_name(&self, request: &CreateRequest) -> Result<()> {
         match request.name {
             Name::Exact(_) => Ok(()),
-            Name::Like(_) => writeln!(std::io::stdout(), "{}", self.entry.id()).context("print the container's id"),
+            Name::Like(_) => {
+                writeln!(std::io::stdout(), "{}", self.entry.id()).context("print the container's id")
+            }
         }
     }
 
@@ -286,7 +292,9 @@ impl Made {
         let state = document(&self.record, Status::Running, self.launched.init.pid);
         let listener = self.plan.filter.as_ref().and_then(|filter| filter.listener.as_ref());
         let agent = launch::start::agent(listener, &state, self.launched.init.pid)?;
-        launch::start::start(&mut self.launched.link, &self.launched.init, agent.as_ref(), &mut |note| log.warning(note))?;
+        launch::start::start(&mut self.launched.link, &self.launched.init, agent.as_ref(), &mut |note| {
+            log.warning(note)
+        })?;
         hook::run_all(&self.plan.hooks.poststart, &state, &self.plan.hooks.setting())
     }
 
@@ -307,6 +315,7 @@ impl Made {
         for failure in hook::run_tolerant(&plan.hooks.poststop, &state, &plan.hooks.setting()) {
             log.warning(failure);
         }
+        super::group::remove_rdt(&record)?;
         cgroup.map_or(Ok(()), |cgroup| cgroup.destroy())?;
         entry.remove()
     }
@@ -321,6 +330,7 @@ fn remove(entry: Entry, record: &Record, plan: &Plan, cgroup: Option<Cgroup>, mu
         }
         None => Vec::new(),
     };
+    failures.extend(super::group::remove_rdt(record).err());
     failures.extend(cgroup.and_then(|cgroup| cgroup.destroy().err()));
     failures.extend(entry.remove().err());
     for failure in failures {
@@ -331,6 +341,7 @@ fn remove(entry: Entry, record: &Record, plan: &Plan, cgroup: Option<Cgroup>, mu
 
 /// The runtime's side of the launch.
 struct Serving<'a> {
+    proc: &'a Proc,
     plan: &'a Plan,
     request: &'a CreateRequest,
     log: &'a Log,
@@ -345,7 +356,11 @@ impl Host for Serving<'_> {
     fn born(&mut self, init: &Child) -> Result<()> {
         self.record.init = Some(Init::identify(init.pid)?);
         self.entry.save(self.record)?;
-        self.cgroup.attach_legacy(init.pid)
+        self.cgroup.attach_legacy(init.pid)?;
+        match self.plan.rdt.ops.is_empty() {
+            true => Ok(()),
+            false => rdt::apply(&self.plan.rdt.ops, &rdt::root(self.proc)?, init.pid),
+        }
     }
 
     fn hooks(&mut self, init: &Child) -> Result<()> {

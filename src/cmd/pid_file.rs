@@ -6,7 +6,9 @@ use std::{ffi::OsString, fs, os::unix::fs::OpenOptionsExt, path::Path};
 /// Writes the number, without a newline, under a temporary name beside `path` and renames it: a reader sees all of it
 /// or none.
 pub fn write(path: &Path, pid: i32) -> Result<()> {
-    let name = path.file_name().ok_or_else(|| Error::new(format_args!("pid file {}: no file name", path.display())))?;
+    let name = path
+        .file_name()
+        .ok_or_else(|| Error::new(format_args!("pid file {}: no file name", path.display())))?;
     let mut temporary = OsString::from(".");
     temporary.push(name);
     temporary.push(format!(".{}", std::process::id()));

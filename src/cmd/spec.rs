@@ -1,7 +1,6 @@
 //! `urun spec`
 
 use crate::{
-    plan::proc_mount::ProcMount,
     cli::{
         SpecArgs,
         request::{absolute, is_real_root},
@@ -11,6 +10,7 @@ use crate::{
         plan::Maps,
         subid::{self, RANGE, Range},
     },
+    plan::proc_mount::ProcMount,
     spec::example::{ExampleOptions, document},
     state::Store,
 };

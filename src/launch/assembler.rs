@@ -40,10 +40,12 @@ const ENTERED: [NamespaceKind; 4] =
 /// Body of the assembler process; `near` are the copies of the runtime's ends.
 pub(super) fn run(setting: &Setting<'_>, ends: Ends, near: (impl AsFd, impl AsFd)) -> i32 {
     let Ends { mut runtime, init } = ends;
-    let result = sys::fd::close_copy(near.0.as_fd()).and_then(|()| sys::fd::close_copy(near.1.as_fd())).and_then(|()| {
-        let mut assembler = Assembler { setting, runtime: &mut runtime };
-        assembler.run(init)
-    });
+    let result = sys::fd::close_copy(near.0.as_fd())
+        .and_then(|()| sys::fd::close_copy(near.1.as_fd()))
+        .and_then(|()| {
+            let mut assembler = Assembler { setting, runtime: &mut runtime };
+            assembler.run(init)
+        });
     let Err(error) = result else { return 0 };
     // Nobody is left to tell when this fails; the runtime hears the end of the line.
     let _ = runtime.say(&FromAssembler::Failed(error));
@@ -78,7 +80,7 @@ impl Assembler<'_> {
             net::apply(devices, &host, &net::Route::open()?, namespace.as_fd())?;
         }
         let namespace = ns::apply::user_of(self.setting.proc, init.pid)?;
-        let setting = mount::Setting { user_namespace: Some(namespace.as_fd()) };
+        let setting = mount::Setting { user_namespace: Some(namespace.as_fd()), lookup: None };
         let assembled = mount::assemble(&plan.mounts, sources, &setting)?;
         if !plan.hooks.create_runtime.is_empty() {
             self.ask(&FromAssembler::Hooks)?;
@@ -112,7 +114,8 @@ impl Assembler<'_> {
                 self.ask(&FromAssembler::Base)?;
             }
             Base::Joined(path) => {
-                let namespace = self.setting.user.as_ref().ok_or_else(|| Error::new("no namespace to join"))?;
+                let namespace =
+                    self.setting.user.as_ref().ok_or_else(|| Error::new("no namespace to join"))?;
                 sys::ns::setns(namespace.as_fd(), libc::CLONE_NEWUSER)
                     .with_context(|| format!("join user namespace {}", path.display()))?;
                 sys::ns::unshare(libc::CLONE_NEWNS).context("make a mount namespace")?;

@@ -62,7 +62,9 @@ pub(super) fn become_root() -> Result<()> {
         match change {
             // Not mapped: the process goes on under an id of nobody's, with the capabilities that count.
             Ok(()) | Err(nix::errno::Errno::EINVAL) => {}
-            Err(errno) => return Err(Error::syscall(name, errno as i32)).context("become root in the user namespace"),
+            Err(errno) => {
+                return Err(Error::syscall(name, errno as i32)).context("become root in the user namespace");
+            }
         }
     }
     Ok(())
@@ -201,7 +203,8 @@ impl Prepared {
 /// From the container's own /etc/passwd.
 fn home(uid: u32) -> Result<String> {
     let flags = nix::fcntl::OFlag::O_PATH | nix::fcntl::OFlag::O_DIRECTORY | nix::fcntl::OFlag::O_CLOEXEC;
-    let root = nix::fcntl::open("/", flags, nix::sys::stat::Mode::empty()).context("open the container's root")?;
+    let root =
+        nix::fcntl::open("/", flags, nix::sys::stat::Mode::empty()).context("open the container's root")?;
     Ok(cred::home::of(root.as_fd(), uid))
 }
 

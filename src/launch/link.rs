@@ -304,7 +304,10 @@ mod tests {
         far.say(&Go::Go).unwrap();
         drop(near);
         assert!(far.hear().unwrap().is_none(), "the end of the line is no error");
-        assert_eq!(far.expect("the assembler").unwrap_err().to_string(), "the assembler ended without a word");
+        assert_eq!(
+            far.expect("the assembler").unwrap_err().to_string(),
+            "the assembler ended without a word"
+        );
     }
 
     #[test]

@@ -84,7 +84,8 @@ impl Drop for Born {
     fn drop(&mut self) {
         for child in self.init.iter().chain(&self.assembler) {
             // The launch has failed with an error of its own, and a process that is gone is what is wanted.
-            let _ = pidfd::send_signal(child.as_fd(), libc::SIGKILL).and_then(|()| pidfd::wait(child.as_fd()));
+            let _ =
+                pidfd::send_signal(child.as_fd(), libc::SIGKILL).and_then(|()| pidfd::wait(child.as_fd()));
         }
     }
 }

@@ -28,7 +28,8 @@ fn go(setting: &Setting<'_>, link: &mut Link<FromStage, Go>, init: Link<FromInit
     // Before the user namespace: whoever may do everything in this one may join a namespace that any nested one owns,
     // and one that this one owns could not be joined from inside any more.
     for ((flag, fd), join) in setting.joins.iter().zip(&spaces.joins) {
-        sys::ns::setns(fd.as_fd(), *flag).with_context(|| format!("join namespace {}", join.path.display()))?;
+        sys::ns::setns(fd.as_fd(), *flag)
+            .with_context(|| format!("join namespace {}", join.path.display()))?;
     }
     match &spaces.user {
         User::Base => {}

@@ -13,7 +13,7 @@ use crate::{
         plan::{Base, Namespaces, Writer},
         sysctl,
     },
-    seccomp,
+    rdt, seccomp,
     spec::{Config, NamespaceKind, Process},
 };
 use std::path::PathBuf;
@@ -71,6 +71,7 @@ pub fn plan(config: &Config, request: &Request, facts: &Facts) -> Result<Plan> {
         hostname: config.hostname.clone(),
         domainname: config.domainname.clone(),
         net_devices: inner.net_devices()?,
+        rdt: rdt::plan(config.linux.intel_rdt.as_ref(), &request.id)?,
         sysctls,
         creator: inner.creator(),
         outside: Vec::new(),
@@ -182,6 +183,7 @@ impl Inner<'_> {
             id: &self.request.id,
             authority: if caller.is_host_root() { cred::Authority::Host } else { cred::Authority::Limited },
             user_namespace,
+            verb: cred::plan::Verb::Create,
             keyring: self.request.keyring,
             groups: if keep_groups { cred::Groups::Callers } else { cred::Groups::Additional },
             setgroups: self.setgroups(),
@@ -207,7 +209,8 @@ impl Inner<'_> {
         let mut env = process.env.clone();
         if self.request.listen_fds > 0 {
             for (name, value) in [("LISTEN_FDS", self.request.listen_fds), ("LISTEN_PID", 1)] {
-                if !env.iter().any(|entry| entry.strip_prefix(name).is_some_and(|rest| rest.starts_with('='))) {
+                if !env.iter().any(|entry| entry.strip_prefix(name).is_some_and(|rest| rest.starts_with('=')))
+                {
                     env.push(format!("{name}={value}"));
                 }
             }

@@ -8,7 +8,7 @@ use crate::{
     hook::{self, Program as HookProgram, Redirection},
     mount, net,
     ns::{plan::Namespaces, sysctl},
-    seccomp,
+    rdt, seccomp,
 };
 use std::path::PathBuf;
 
@@ -29,6 +29,8 @@ pub struct Plan {
     pub domainname: Option<String>,
     /// Network devices of the host that move in.
     pub net_devices: Vec<net::NetOp>,
+    /// Intel RDT groups.
+    pub rdt: rdt::Plan,
     /// Kernel parameters.
     pub sysctls: sysctl::Writes,
     /// uid and gid, as the assembler sees them, of what is created in the root file system: the container's root. None
@@ -83,7 +85,11 @@ pub struct Hooks {
 impl Hooks {
     /// The surroundings of hooks in the runtime's namespaces.
     pub fn setting(&self) -> hook::Setting<'_> {
-        hook::Setting { cwd: Some(&self.bundle), redirection: self.redirection.clone(), ..hook::Setting::default() }
+        hook::Setting {
+            cwd: Some(&self.bundle),
+            redirection: self.redirection.clone(),
+            ..hook::Setting::default()
+        }
     }
 
     /// The surroundings of hooks inside the container, where the bundle has no name.

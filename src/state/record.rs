@@ -42,6 +42,8 @@ pub struct Record {
     pub driver: Driver,
     /// What the cgroup module needs to find the container's cgroup again; null when it has none.
     pub cgroup: Value,
+    /// Intel RDT groups that end with the container, relative to the resctrl file system, in the order of their removal.
+    pub rdt: Vec<PathBuf>,
     /// Fields of a newer program.
     pub unknown: Map<String, Value>,
 }
@@ -128,6 +130,7 @@ impl Record {
             pid_namespace: PidNamespace::Own,
             driver: Driver::default(),
             cgroup: Value::Null,
+            rdt: Vec::new(),
             unknown: Map::new(),
         }
     }
@@ -150,6 +153,7 @@ impl Record {
             ("pidNamespace", self.pid_namespace.word().into()),
             ("driver", self.driver.word().into()),
             ("cgroup", self.cgroup.clone()),
+            ("rdt", self.rdt.iter().map(|path| text(path)).collect::<Result<Vec<_>>>()?.into()),
         ] {
             fields.insert(name.to_owned(), value);
         }
@@ -179,6 +183,14 @@ impl Record {
             pid_namespace: fields.word("pidNamespace")?,
             driver: fields.word("driver")?,
             cgroup: fields.take("cgroup"),
+            rdt: fields
+                .take("rdt")
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str)
+                .map(PathBuf::from)
+                .collect(),
             unknown: fields.0,
         };
         Ok(record)

@@ -18,7 +18,13 @@ pub fn fexecve(file: BorrowedFd<'_>, args: &[CString], env: &[CString]) -> i32 {
     let (args, env) = (pointers(args), pointers(env));
     // SAFETY: the path is empty and NUL-terminated; the lists are as in `execve`.
     unsafe {
-        libc::execveat(file.as_raw_fd(), c"".as_ptr(), args.as_ptr().cast(), env.as_ptr().cast(), libc::AT_EMPTY_PATH)
+        libc::execveat(
+            file.as_raw_fd(),
+            c"".as_ptr(),
+            args.as_ptr().cast(),
+            env.as_ptr().cast(),
+            libc::AT_EMPTY_PATH,
+        )
     };
     nix::errno::Errno::last_raw()
 }

@@ -39,6 +39,7 @@ pub fn close_copy(fd: BorrowedFd<'_>) -> Result<()> {
 
 /// The number that the next new descriptor of this process will get, open(2): the lowest that is free.
 pub fn lowest_free() -> Result<RawFd> {
-    let probe = nix::fcntl::open("/", nix::fcntl::OFlag::O_PATH | nix::fcntl::OFlag::O_CLOEXEC, Mode::empty())?;
+    let probe =
+        nix::fcntl::open("/", nix::fcntl::OFlag::O_PATH | nix::fcntl::OFlag::O_CLOEXEC, Mode::empty())?;
     Ok(probe.as_raw_fd())
 }

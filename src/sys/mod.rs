@@ -17,9 +17,9 @@ pub mod prctl;
 pub mod proc;
 pub mod pty;
 pub mod sched;
-pub mod seal;
 #[cfg(test)]
 pub mod scratch;
+pub mod seal;
 pub mod seccomp;
 pub mod signal;
 pub mod socket;

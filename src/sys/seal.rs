@@ -51,9 +51,9 @@ impl Image {
         let ret = unsafe { libc::fcntl(to.as_raw_fd(), libc::F_ADD_SEALS, SEALS) };
         check(ret.into(), || format!("fcntl({}, F_ADD_SEALS, {SEALS:#x})", to.as_raw_fd()))?;
         let args = strings(std::env::args_os().map(OsStringExt::into_vec))?;
-        let env = strings(std::env::vars_os().map(|(name, value)| {
-            [name.as_bytes(), b"=", value.as_bytes()].concat()
-        }))?;
+        let env = strings(
+            std::env::vars_os().map(|(name, value)| [name.as_bytes(), b"=", value.as_bytes()].concat()),
+        )?;
         let errno = exec::fexecve(to.as_fd(), &args, &env);
         Err(Error::syscall("execveat(the sealed copy of the program)", errno))
     }
