@@ -96,7 +96,9 @@ pub fn write_time_offsets(proc: &Proc, pid: i32, offsets: TimeOffsets) -> Result
 pub fn read_maps(proc: &Proc, namespace: BorrowedFd<'_>) -> Result<Maps> {
     let (ours, theirs) = sys::socket::pair()?;
     let child = sys::clone::spawn(&sys::clone::Birth::default(), || {
-        let entered = sys::ns::setns(namespace, libc::CLONE_NEWUSER);
+        // With a copy of the other end this process would wait for itself.
+        let closed = sys::fd::close_copy(ours.as_fd());
+        let entered = closed.and_then(|()| sys::ns::setns(namespace, libc::CLONE_NEWUSER));
         let report = entered.err().map(|error| error.encode()).unwrap_or_default();
         let told = sys::socket::send(theirs.as_fd(), &[b"=", report.as_slice()].concat(), &[]);
         // The maps are read until the other end is closed, so this process has to stay.
