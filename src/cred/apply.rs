@@ -124,7 +124,7 @@ fn give(stream: BorrowedFd<'_>, uid: u32, gid: u32) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::scratch::{Child, child};
+    use crate::sys::scratch::{Child, Dir, child};
     use nix::sched::CloneFlags;
     use std::{fs::File, os::unix::net::UnixStream};
 
@@ -227,13 +227,12 @@ mod tests {
             assert_eq!(owner(fd), (4321, 1234));
         }
         let null = File::open("/dev/null").unwrap();
-        let path = std::env::temp_dir().join(format!("urun-give-{}", std::process::id()));
-        let file = File::create(&path).unwrap();
+        let dir = Dir::new("give");
+        let file = File::create(dir.join("file")).unwrap();
         for fd in [null.as_fd(), file.as_fd()] {
             let before = owner(fd);
             give(fd, 4321, 1234).unwrap();
             assert_eq!(owner(fd), before);
         }
-        std::fs::remove_file(&path).unwrap();
     }
 }

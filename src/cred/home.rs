@@ -93,11 +93,11 @@ mod tests {
 
     #[test]
     fn a_hostile_passwd_file_gives_the_fallback() {
-        let root = std::env::temp_dir().join(format!("urun-home-{}", std::process::id()));
+        let root = crate::sys::scratch::Dir::new("home");
         let etc = root.join("etc");
         let passwd = etc.join("passwd");
         std::fs::create_dir_all(&etc).unwrap();
-        let dir = File::open(&root).unwrap();
+        let dir = File::open(&*root).unwrap();
         assert_eq!(of(dir.as_fd(), 0), "/");
         nix::unistd::mkfifo(&passwd, nix::sys::stat::Mode::S_IRUSR).unwrap();
         assert_eq!(of(dir.as_fd(), 0), "/");
@@ -109,6 +109,5 @@ mod tests {
         long.resize(usize::try_from(MOST).unwrap() + 1, b'#');
         std::fs::write(etc.join("outside"), long).unwrap();
         assert_eq!(of(dir.as_fd(), 0), "/");
-        std::fs::remove_dir_all(&root).unwrap();
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! Two places, two lists. [`OutsideOp`]s are applied to init by its pid, by a process with the runtime's privileges,
 //! because raising a limit or lowering an OOM score needs capabilities of the initial user namespace. [`InsideOp`]s are
-//! applied by init to itself, as root of its own user namespace, after everything else and right before the seccomp filter
-//! and execve.
+//! applied by init to itself, as root of its own user namespace, after everything else and right before the seccomp
+//! filter and execve.
 
 pub mod apply;
 pub mod enter;

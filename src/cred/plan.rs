@@ -267,7 +267,8 @@ fn groups(user: &User, input: &Input<'_>) -> Result<Option<InsideOp>> {
             user.additional_gids
         ))
         .hint(
-            "map the ids through newgidmap with ranges in /etc/subgid, or keep the caller's groups with the annotation run.oci.keep_original_groups=1",
+            "map the ids through newgidmap with ranges in /etc/subgid, or keep the caller's groups with the annotation \
+             run.oci.keep_original_groups=1",
         )),
     }
 }

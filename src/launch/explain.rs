@@ -179,14 +179,7 @@ const MACHINES: &[(u64, &str)] = &[
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf};
-
-    fn program(name: &str, content: &[u8]) -> PathBuf {
-        let path = std::env::temp_dir().join(format!("urun-explain-{}-{name}", std::process::id()));
-        fs::write(&path, content).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-        path
-    }
+    use std::{fs, os::unix::fs::PermissionsExt};
 
     fn elf(machine: u16, loader: &str) -> Vec<u8> {
         let mut bytes = vec![0; 64 + 56];
@@ -207,11 +200,14 @@ mod tests {
 
     /// What the kernel itself says about the file, explained.
     fn verdict(name: &str, content: &[u8]) -> Error {
-        let path = program(name, content);
-        let errno = std::process::Command::new(&path).spawn().unwrap_err().raw_os_error().unwrap();
-        let error = explain_execve(errno, path.to_str().unwrap());
-        fs::remove_file(&path).unwrap();
-        error
+        let dir = crate::sys::scratch::Dir::new(name);
+        let path = dir.join("program");
+        fs::write(&path, content).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        let run = || std::process::Command::new(&path).spawn().unwrap_err().raw_os_error().unwrap();
+        // A child that another test has just forked may hold the file open for writing.
+        let errno = std::iter::repeat_with(run).find(|errno| *errno != libc::ETXTBSY).unwrap();
+        explain_execve(errno, path.to_str().unwrap())
     }
 
     #[test]

@@ -97,11 +97,16 @@ pub(super) fn is_noexec(path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::scratch::{Dir, child};
+    use nix::{
+        mount::{MsFlags, mount},
+        sched::CloneFlags,
+    };
     use std::{fs, os::unix::fs::PermissionsExt};
 
     #[test]
     fn a_program_is_found_or_the_error_is_what_engines_know() {
-        let root = std::env::temp_dir().join(format!("urun-lookup-{}", std::process::id()));
+        let root = Dir::new("lookup");
         for (path, mode) in [("a/tool", 0o644), ("b/tool", 0o755), ("a/only", 0o644), ("a/late", 0o755)] {
             let file = root.join(path);
             fs::create_dir_all(file.parent().unwrap()).unwrap();
@@ -131,6 +136,41 @@ mod tests {
             assert_eq!(find(program, &env).map_err(|error| error.to_string()), expected, "{program}");
         }
         assert_eq!(find("sh", &[]).unwrap().rsplit('/').next(), Some("sh"));
-        fs::remove_dir_all(&root).unwrap();
+    }
+
+    /// As the final user, on a mount that forbids execution.
+    #[test]
+    fn permission_is_that_of_the_caller_and_of_the_mount() {
+        if !nix::unistd::geteuid().is_root() {
+            return;
+        }
+        let root = Dir::new("noexec");
+        let path = |name: &str| root.join(name).display().to_string();
+        let mut child = child(CloneFlags::CLONE_NEWNS, || {
+            let none: Option<&str> = None;
+            mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
+            mount(none, &*root, Some("tmpfs"), MsFlags::empty(), none)?;
+            for (name, mode) in [("private", 0o700), ("public", 0o755)] {
+                fs::write(root.join(name), "")?;
+                fs::set_permissions(root.join(name), fs::Permissions::from_mode(mode))?;
+            }
+            let id = 1000.into();
+            let seen = |program: &str| find(&path(program), &[]).unwrap_err();
+            nix::unistd::setresuid(id, id, 0.into())?;
+            let private = seen("private");
+            let public = find(&path("public"), &[])?;
+            nix::unistd::setresuid(0.into(), 0.into(), 0.into())?;
+            mount(none, &*root, none, MsFlags::MS_REMOUNT | MsFlags::MS_NOEXEC, none)?;
+            let refused = seen("public");
+            Ok([private.to_string(), public, refused.to_string(), refused.remedy().unwrap().to_owned()]
+                .join("|"))
+        });
+        let expected = format!(
+            "exec: \"{0}\": {0}: permission denied|{1}|exec: \"{1}\": {1}: permission denied|{2}",
+            path("private"),
+            path("public"),
+            "the file is on a mount with the option noexec"
+        );
+        assert_eq!(child.report(), expected);
     }
 }

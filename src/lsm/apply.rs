@@ -5,11 +5,16 @@ use crate::{
     error::{Context, Result},
     sys::proc::Proc,
 };
+use nix::sys::{
+    statfs::{SELINUX_MAGIC, statfs},
+    statvfs::FsFlags,
+};
 use std::fs;
 
-/// Asks the host. To be called before any file system of a container is entered.
+/// Asks the host. To be called before any file system of a container is entered, and only when labels are asked for
+/// ([`super::plan::is_asked`]).
 pub fn probe(proc: &Proc) -> Result<Facts> {
-    Ok(Facts { apparmor: probe_apparmor(proc)?, selinux: probe_selinux(proc)? })
+    Ok(Facts { apparmor: probe_apparmor(proc)?, selinux: probe_selinux() })
 }
 
 fn probe_apparmor(proc: &Proc) -> Result<Option<AppArmor>> {
@@ -32,17 +37,11 @@ fn confinement(current: &str) -> AppArmor {
     }
 }
 
-/// SELinux is enabled where its file system is registered and mounted, as selinux(8) tools decide it.
-fn probe_selinux(proc: &Proc) -> Result<bool> {
-    let own = proc.own()?;
-    Ok(has_selinuxfs(&proc.read_text(&format!("{own}/mountinfo"))?))
-}
-
-fn has_selinuxfs(mountinfo: &str) -> bool {
-    mountinfo.lines().any(|line| {
-        let kind = line.split_once(" - ").and_then(|(_, right)| right.split(' ').next());
-        kind == Some("selinuxfs")
-    })
+/// SELinux is enabled where its file system is mounted and writable, as libselinux decides it.
+fn probe_selinux() -> bool {
+    let filesystem = statfs("/sys/fs/selinux");
+    filesystem
+        .is_ok_and(|fs| fs.filesystem_type() == SELINUX_MAGIC && !fs.flags().contains(FsFlags::ST_RDONLY))
 }
 
 impl ExecLabel {
@@ -88,13 +87,6 @@ mod tests {
         assert_eq!(confinement("unconfined\n"), AppArmor::Unconfined);
         assert_eq!(confinement("crio-default (enforce)\n"), AppArmor::Confined);
         assert_eq!(confinement("unconfined//&web (enforce)\n"), AppArmor::Confined);
-    }
-
-    #[test]
-    fn selinux_is_on_where_its_file_system_is_mounted() {
-        let line = "25 29 0:22 / /sys/fs/selinux rw,relatime shared:7 - selinuxfs selinuxfs rw\n";
-        assert!(has_selinuxfs(line));
-        assert!(!has_selinuxfs("25 29 0:22 / /selinuxfs rw - tmpfs selinuxfs rw\n"));
     }
 
     #[test]

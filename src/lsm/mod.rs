@@ -7,4 +7,4 @@ pub mod apply;
 pub mod plan;
 
 pub use apply::probe;
-pub use plan::{AppArmor, ExecLabel, Facts, KeyLabel, mount_option, plan, plan_key};
+pub use plan::{AppArmor, ExecLabel, Facts, KeyLabel, is_asked, mount_option, plan, plan_key};

@@ -52,6 +52,11 @@ impl fmt::Display for KeyLabel {
     }
 }
 
+/// Whether the process asks for any label, so that [`Facts`] matter.
+pub fn is_asked(process: &Process) -> bool {
+    [&process.apparmor_profile, &process.selinux_label].into_iter().flatten().any(|label| !label.is_empty())
+}
+
 /// AppArmor's name for no profile at all.
 const UNCONFINED: &str = "unconfined";
 
@@ -92,12 +97,14 @@ fn selinux(process: &Process, facts: Facts) -> Result<Option<String>> {
     };
     clean("process.selinuxLabel", label)?;
     if !facts.selinux {
-        return Err(Error::new(format_args!(
-            "process.selinuxLabel {label:?}: SELinux is not enabled on this host"
-        ))
-        .hint("enable SELinux or leave the label out (Podman: --security-opt label=disable)"));
+        return Err(disabled("process.selinuxLabel", label));
     }
     Ok(Some(label.to_owned()))
+}
+
+fn disabled(path: &str, label: &str) -> Error {
+    Error::new(format_args!("{path} {label:?}: SELinux is not enabled on this host"))
+        .hint("enable SELinux or leave the label out (Podman: --security-opt label=disable)")
 }
 
 /// No control characters: a NUL or a newline would end the label early.
@@ -113,8 +120,15 @@ const CONTEXT_TYPE: &str = "run.oci.mount_context_type";
 
 /// The option that labels a new file system: name and value in fsconfig(2) terms, mount(8) "context=". The kernel takes
 /// the value as a whole, so commas in MCS categories need no quotes.
-pub fn mount_option(label: &str, annotations: &BTreeMap<String, String>) -> Result<(&'static str, String)> {
+pub fn mount_option(
+    label: &str,
+    facts: Facts,
+    annotations: &BTreeMap<String, String>,
+) -> Result<(&'static str, String)> {
     clean("linux.mountLabel", label)?;
+    if !facts.selinux {
+        return Err(disabled("linux.mountLabel", label));
+    }
     let name = match annotations.get(CONTEXT_TYPE).map(String::as_str) {
         None | Some("context") => "context",
         Some("fscontext") => "fscontext",
@@ -181,9 +195,15 @@ mod tests {
 
     #[test]
     fn the_annotation_picks_the_mount_option() {
-        let with = |word: &str| BTreeMap::from([(CONTEXT_TYPE.to_owned(), word.to_owned())]);
-        assert_eq!(mount_option("l", &BTreeMap::new()).unwrap().0, "context");
-        assert_eq!(mount_option("l", &with("rootcontext")).unwrap(), ("rootcontext", "l".to_owned()));
-        assert!(mount_option("l", &with("seclabel")).is_err());
+        let on = Facts { apparmor: None, selinux: true };
+        let with = |word: &str| {
+            let annotations = BTreeMap::from([(CONTEXT_TYPE.to_owned(), word.to_owned())]);
+            mount_option("l", on, &annotations).map_err(|error| error.to_string())
+        };
+        assert_eq!(mount_option("l", on, &BTreeMap::new()).unwrap().0, "context");
+        assert_eq!(with("rootcontext"), Ok(("rootcontext", "l".to_owned())));
+        assert!(with("seclabel").unwrap_err().contains("no mount context"));
+        let error = mount_option("l", Facts::default(), &BTreeMap::new()).unwrap_err();
+        assert!(error.to_string().contains("linux.mountLabel \"l\": SELinux is not enabled"), "{error}");
     }
 }

@@ -56,7 +56,7 @@ fn one(op: &RdtOp, root: &Path, pid: i32, made: &mut Vec<PathBuf>) -> Result<()>
             }
             Ok(())
         }
-        RdtOp::Share { group, schemata } => share(root, group, schemata, made),
+        RdtOp::Share { group, schemata } => share(root, group, schemata),
         RdtOp::Make { group, schemata } => {
             if make(&root.join(group))? {
                 made.push(group.clone());
@@ -77,14 +77,13 @@ fn one(op: &RdtOp, root: &Path, pid: i32, made: &mut Vec<PathBuf>) -> Result<()>
     }
 }
 
-fn share(root: &Path, group: &Path, schemata: &str, made: &mut Vec<PathBuf>) -> Result<()> {
+fn share(root: &Path, group: &Path, schemata: &str) -> Result<()> {
     let file = root.join(group).join("schemata");
     if !group.as_os_str().is_empty() && make(&root.join(group))? {
-        // Ours to remove until its schemata is in force; from then on it may be shared.
-        made.push(group.to_owned());
-        write(root, &file, schemata)?;
-        made.pop();
-        return Ok(());
+        let Err(error) = write(root, &file, schemata) else { return Ok(()) };
+        // Without its schemata it would look like a group that somebody has made with another one.
+        undo(&[group.to_owned()], root)?;
+        return Err(error);
     }
     let present = fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))?;
     match difference(schemata, &present) {
@@ -173,15 +172,14 @@ pub fn undo(owned: &[PathBuf], root: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{rdt::plan, spec::linux::IntelRdt};
+    use crate::{rdt::plan, spec::linux::IntelRdt, sys::scratch::Dir};
 
     /// A directory that looks like resctrl, with a group `gold` in it.
-    struct Fake(PathBuf);
+    struct Fake(Dir);
 
     impl Fake {
         fn new(name: &str) -> Self {
-            let root = std::env::temp_dir().join(format!("urun-rdt-{}-{name}", std::process::id()));
-            let fake = Self(root);
+            let fake = Self(Dir::new(name));
             fake.group("");
             fake.group("gold");
             fake
@@ -203,12 +201,6 @@ mod tests {
         }
     }
 
-    impl Drop for Fake {
-        fn drop(&mut self) {
-            fs::remove_dir_all(&self.0).unwrap();
-        }
-    }
-
     fn clos(clos: &str, schema: &str) -> IntelRdt {
         let schema = (!schema.is_empty()).then(|| schema.to_owned());
         IntelRdt { clos_id: Some(clos.into()), l3_cache_schema: schema, ..IntelRdt::default() }
@@ -216,7 +208,7 @@ mod tests {
 
     #[test]
     fn a_group_that_is_there_is_joined_when_it_agrees() {
-        let fake = Fake::new("agree");
+        let fake = Fake::new("rdt-agree");
         for (rdt, answer) in [
             (clos("gold", ""), None),
             (clos("gold", "L3:0=FF;1=f\nMB:0=20"), None),
@@ -236,7 +228,7 @@ mod tests {
 
     #[test]
     fn a_failed_step_takes_the_containers_own_groups_with_it() {
-        let fake = Fake::new("undo");
+        let fake = Fake::new("rdt-undo");
         // A directory that mkdir makes here has no schemata, as a refused write would leave it.
         let error =
             fake.run(&IntelRdt { schemata: vec!["L3:0=f".into()], ..IntelRdt::default() }).unwrap_err();
@@ -249,7 +241,7 @@ mod tests {
 
     #[test]
     fn the_kernels_reason_is_the_hint() {
-        let fake = Fake::new("reason");
+        let fake = Fake::new("rdt-reason");
         fs::create_dir(fake.0.join("info")).unwrap();
         fs::write(fake.0.join("info/last_cmd_status"), "mask ff is out of range\n").unwrap();
         let error =
@@ -259,7 +251,7 @@ mod tests {
 
     #[test]
     fn own_groups_are_written_joined_and_removed() {
-        let fake = Fake::new("own");
+        let fake = Fake::new("rdt-own");
         fake.group("box");
         let rdt = IntelRdt { schemata: vec!["L3:0=f".into()], ..IntelRdt::default() };
         fake.run(&rdt).unwrap();

@@ -15,6 +15,8 @@ use std::{
     fs::File,
     io::{Read, Write},
     os::fd::AsRawFd,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
 };
 
 /// A child that lives as long as this value.
@@ -29,11 +31,11 @@ pub struct Child {
 /// One line that maps 65536 ids of the container.
 pub const MAP: &str = "0 100000 65536";
 
-/// Forks a child that unshares `flags`, gets [`MAP`] as its id maps where a user namespace is among them, and does its work.
-/// Text it returns is its report; a program it turns into leaves an empty one.
+/// Forks a child that unshares `flags`, gets [`MAP`] as its id maps where a user namespace is among them, and does its
+/// work. Text it returns is its report; a program it turns into leaves an empty one.
 pub fn child(flags: CloneFlags, work: impl FnOnce() -> Result<String>) -> Child {
     let [ready, go, report, stay] = [(); 4].map(|()| pipe2(nix::fcntl::OFlag::O_CLOEXEC).unwrap());
-    // SAFETY: the child uses nothing that another thread of the test process could hold a lock of; glibc's allocator is usable.
+    // SAFETY: the child uses nothing that another thread could hold a lock of; glibc's allocator works after a fork.
     if let ForkResult::Parent { child } = unsafe { fork() }.unwrap() {
         drop((ready.1, report.1, stay.0));
         File::from(ready.0).read_exact(&mut [0]).unwrap();
@@ -46,7 +48,10 @@ pub fn child(flags: CloneFlags, work: impl FnOnce() -> Result<String>) -> Child 
         return Child { pid: child.as_raw(), report: File::from(report.0), _stay: File::from(stay.1) };
     }
     drop((ready.0, go.1, report.0, stay.1));
-    let text = born(flags, File::from(ready.1), File::from(go.0)).and_then(|()| work());
+    let text = born(flags, File::from(ready.1), File::from(go.0)).and_then(|()| {
+        let result = catch_unwind(AssertUnwindSafe(work));
+        result.unwrap_or_else(|_| Err(Error::new("the child panicked")))
+    });
     let text = text.unwrap_or_else(|error| format!("failed: {error}"));
     let written = File::from(report.1).write_all(text.as_bytes());
     let stayed = File::from(stay.0).read(&mut [0]);
@@ -87,7 +92,7 @@ impl Drop for Child {
 
 /// Turns the caller into sleep(1).
 pub fn become_sleep() -> Result<String> {
-    let sleep = std::path::PathBuf::from("/bin/sleep");
+    let sleep = Path::new("/bin/sleep");
     nix::unistd::execve(
         &super::cstring(sleep.as_os_str().as_encoded_bytes())?,
         &[c"sleep", c"60"],
@@ -117,4 +122,31 @@ pub fn unlock_pty(master: &File) -> u32 {
     };
     assert_eq!(ret, 0);
     number
+}
+
+/// A directory that is gone with this value, also when the test fails.
+#[derive(Debug)]
+pub struct Dir(PathBuf);
+
+impl Dir {
+    /// Makes one whose name starts with `urun-` and `topic`.
+    pub fn new(topic: &str) -> Self {
+        let dir = std::env::temp_dir().join(format!("urun-{topic}-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        Self(dir)
+    }
+}
+
+impl std::ops::Deref for Dir {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Dir {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.0).unwrap();
+    }
 }
