@@ -101,7 +101,7 @@ fn a_group_in_use_is_refused_and_left_alone() {
     assert!(error.ends_with("container's cgroup is not empty: 1 process(es) found"), "{error}");
     assert_eq!(first.processes().unwrap(), [number]);
     first.kill(libc::SIGKILL).unwrap();
-    scratch.children[0].wait().unwrap();
+    scratch.all_killed();
     // An empty one may be taken over, a frozen one may not.
     create(&plan).unwrap();
     first.freeze(Freezer::Frozen).unwrap();
@@ -129,10 +129,7 @@ fn freezes_and_dies(host: &Cgroups, test: &str) {
     assert_eq!(cgroup.frozen().unwrap(), Freezer::Thawed);
     cgroup.freeze(Freezer::Frozen).unwrap();
     cgroup.kill(libc::SIGKILL).unwrap();
-    for child in &mut scratch.children {
-        let status = child.wait().unwrap();
-        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(libc::SIGKILL));
-    }
+    scratch.all_killed();
     cgroup.destroy().unwrap();
     assert!(cgroup.paths().iter().all(|path| !path.exists()));
 }
@@ -172,7 +169,7 @@ fn groups_of_the_payload_go_with_the_container() {
         cgroup.below(elsewhere).unwrap_err();
     }
     cgroup.kill(libc::SIGKILL).unwrap();
-    scratch.children[0].wait().unwrap();
+    scratch.all_killed();
     cgroup.destroy().unwrap();
     assert!(!top.exists());
 }
