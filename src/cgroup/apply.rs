@@ -92,9 +92,9 @@ fn create_group(group: &Group, made: &mut Undo) -> Result<Member> {
     let (dir, state) = parent.make(leaf)?;
     match state {
         Made::New => made.0.push((Rc::clone(&parent), leaf.to_owned())),
-        Made::Existed => refuse_used(&dir)?,
+        Made::Existed => refuse_used(&dir, version)?,
     }
-    if version == Version::V2 && !parents.is_empty() && state == Made::New && is_frozen(&dir)? {
+    if version == Version::V2 && !parents.is_empty() && state == Made::New && is_frozen(&dir, version)? {
         // A process born here would never run, and nobody would know why.
         return Err(Error::new("container's cgroup unexpectedly frozen")
             .context(format_args!("cgroup {}", dir.name().display()))
@@ -182,7 +182,7 @@ fn enable(dir: &Dir, controllers: &[String], refusals: &mut Refusals) {
 }
 
 /// Refuses a group that somebody uses, in the words of runc.
-fn refuse_used(dir: &Dir) -> Result<()> {
+fn refuse_used(dir: &Dir, version: Version) -> Result<()> {
     let mut pids = Vec::new();
     super::group::collect(dir, &mut pids)?;
     let name = || format!("cgroup {}", dir.name().display());
@@ -194,7 +194,7 @@ fn refuse_used(dir: &Dir) -> Result<()> {
         .context(name())
         .hint("another container or service has the same linux.cgroupsPath"));
     }
-    if is_frozen(dir)? {
+    if is_frozen(dir, version)? {
         return Err(Error::new("container's cgroup unexpectedly frozen")
             .context(name())
             .hint("thaw or remove it"));
@@ -203,16 +203,16 @@ fn refuse_used(dir: &Dir) -> Result<()> {
 }
 
 /// Whether a group is frozen, of itself or through one above; false in a hierarchy without a freezer.
-pub fn is_frozen(dir: &Dir) -> Result<bool> {
-    for (file, sign) in [("cgroup.events", "frozen 1"), ("freezer.state", "FR")] {
-        match dir.read(file) {
-            Ok(text) if text.lines().any(|line| line.starts_with(sign)) => return Ok(true),
-            Ok(_) => {}
-            Err(error) if error.errno() == Some(libc::ENOENT) => {}
-            Err(error) => return Err(error),
-        }
+pub fn is_frozen(dir: &Dir, version: Version) -> Result<bool> {
+    let (file, sign) = match version {
+        Version::V1 => ("freezer.state", "FR"),
+        Version::V2 => ("cgroup.events", "frozen 1"),
+    };
+    match dir.read(file) {
+        Ok(text) => Ok(text.lines().any(|line| line.starts_with(sign))),
+        Err(error) if error.errno() == Some(libc::ENOENT) => Ok(false),
+        Err(error) => Err(error),
     }
-    Ok(false)
 }
 
 /// Copies CPUs and memory nodes from the parent where a group has none yet: until then no process can enter it.

@@ -118,7 +118,7 @@ impl Cgroup {
     /// Whether the groups are frozen, by whom ever.
     pub fn frozen(&self) -> Result<Freezer> {
         for member in self.freezers() {
-            if is_frozen(&member.dir)? {
+            if member.is_frozen()? {
                 return Ok(Freezer::Frozen);
             }
         }
@@ -137,7 +137,7 @@ impl Cgroup {
         };
         member.set_frozen(state)?;
         let mut pause = Pause::new();
-        while is_frozen(&member.dir)? != (state == Freezer::Frozen) || member.is_freezing()? {
+        while member.is_frozen()? != (state == Freezer::Frozen) || member.is_freezing()? {
             if !pause.wait() {
                 let error = Error::new(format_args!("{}: still not {state:?}", member.dir.name().display()));
                 return match member.set_frozen(Freezer::Thawed) {
@@ -226,7 +226,7 @@ impl Cgroup {
     /// Lets everything run that is frozen here, without waiting: a frozen version 1 group does not even die.
     fn thaw(&self) -> Result<()> {
         for member in self.freezers() {
-            if is_frozen(&member.dir)? {
+            if member.is_frozen()? {
                 member.set_frozen(Freezer::Thawed)?;
             }
         }
@@ -271,6 +271,10 @@ impl Member {
             (Version::V2, Freezer::Frozen) => self.dir.write("cgroup.freeze", "1"),
             (Version::V2, Freezer::Thawed) => self.dir.write("cgroup.freeze", "0"),
         }
+    }
+
+    fn is_frozen(&self) -> Result<bool> {
+        is_frozen(&self.dir, self.version)
     }
 
     /// Whether a version 1 freezer is under way.

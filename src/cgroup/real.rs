@@ -110,6 +110,18 @@ fn a_group_in_use_is_refused_and_left_alone() {
     first.destroy().unwrap();
 }
 
+#[test]
+fn a_group_below_a_frozen_one_is_refused() {
+    let Some(host) = unified() else { return };
+    let mut scratch = Scratch::default();
+    let plan = |path: &str| decide(&host, path, Resources::default(), Caller::Privileged).unwrap();
+    let above = scratch.create(&plan(&format!("/{}", name("above")))).unwrap();
+    above.freeze(Freezer::Frozen).unwrap();
+    let error = create(&plan(&format!("/{}/below", name("above")))).unwrap_err();
+    assert!(error.to_string().ends_with("container's cgroup unexpectedly frozen"), "{error}");
+    assert!(!above.paths()[0].join("below").exists());
+}
+
 fn freezes_and_dies(host: &Cgroups, test: &str) {
     let mut scratch = Scratch::default();
     let plan = decide(host, &format!("/{}", name(test)), Resources::default(), Caller::Privileged).unwrap();
