@@ -3,7 +3,7 @@
 use super::{
     dir::{Dir, Made},
     group::{Cgroup, Member},
-    plan::{Group, Owner, Plan, Refused},
+    plan::{Group, Owner, Plan, Refused, Update},
     record::Record,
     write::{Missing, Op, Version, Write},
 };
@@ -57,6 +57,21 @@ pub fn settle(plan: &Plan, cgroup: &Cgroup) -> Result<()> {
         let member = cgroup.members.iter().find(|member| member.mount == group.mount);
         let Some(member) = member else { bail!("the cgroup in {} is gone", group.mount.display()) };
         write_all(&member.dir, &group.late, &Refusals::new())?;
+    }
+    Ok(())
+}
+
+/// Writes new values into the groups of a container that exists.
+///
+/// # Errors
+/// A value that the kernel refuses; what was written before it stays.
+pub fn update(cgroup: &Cgroup, update: &Update) -> Result<()> {
+    for (mount, ops) in &update.writes {
+        let Some(member) = cgroup.members.iter().find(|member| member.mount == *mount) else {
+            return Err(Error::new(format_args!("the container has no cgroup in {}", mount.display()))
+                .hint("it was made by a caller who could not make one: limits cannot be added later"));
+        };
+        write_all(&member.dir, ops, &Refusals::new())?;
     }
     Ok(())
 }
@@ -226,7 +241,7 @@ fn fill_cpuset(parent: &Dir, dir: &Dir) -> Result<()> {
 }
 
 /// Writes in order.
-pub fn write_all(dir: &Dir, ops: &[Op], refusals: &Refusals) -> Result<()> {
+fn write_all(dir: &Dir, ops: &[Op], refusals: &Refusals) -> Result<()> {
     for op in ops {
         let mut pending: Vec<&Write> = op.writes().iter().collect();
         while !pending.is_empty() {

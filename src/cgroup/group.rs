@@ -103,6 +103,12 @@ impl Cgroup {
         self.members.iter().try_for_each(|member| member.attach(pid))
     }
 
+    /// The contents of a file of the version 2 group (`cpu.max`, `memory.current`); none where there is no such group or file.
+    pub fn read(&self, file: &str) -> Result<Option<String>> {
+        super::path::check_name(file)?;
+        self.unified().map_or(Ok(None), |member| found(member.dir.read(file)))
+    }
+
     /// Every process in the groups and in groups below them, sorted. Processes of other pid namespaces have no number here and are
     /// left out.
     pub fn processes(&self) -> Result<Vec<i32>> {

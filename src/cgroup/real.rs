@@ -2,7 +2,7 @@
 //! nothing to see and the tests end at once.
 
 use super::{
-    Caller, Cgroup, Freezer, Owner, Plan, Record, Refused, create,
+    Caller, Cgroup, Current, Freezer, Owner, Plan, Record, Refused, apply, create, plan,
     scratch::{Scratch, as_nobody, decide, deny_all, host, in_pure_v2, name, pid, read, unified},
 };
 use crate::{
@@ -67,6 +67,43 @@ fn limits_arrive_in_the_files_of_version_one() {
     let paths = cgroup.paths();
     Cgroup::open(Record::from_json(&cgroup.record().to_json()).unwrap()).unwrap().destroy().unwrap();
     assert!(paths.iter().all(|path| !path.exists()), "{paths:?}");
+    cgroup.destroy().unwrap();
+}
+
+#[test]
+fn limits_change_in_either_direction() {
+    let Some(host) =
+        host().filter(|host| ["memory", "cpu"].iter().all(|name| host.legacy.iter().any(|h| h.has(name))))
+    else {
+        return;
+    };
+    let mut scratch = Scratch::default();
+    let path = format!("/{}", name("update"));
+    let plan = decide(&host, &path, Resources::default(), Caller::Privileged).unwrap();
+    let cgroup = scratch.create(&plan).unwrap();
+    for (mebibytes, quota) in [(64, 50_000), (256, 90_000), (32, 20_000), (32, 20_000)] {
+        let limit = mebibytes << 20;
+        let memory = Memory { limit: Some(limit), swap: Some(2 * limit), ..Memory::default() };
+        let cpu = Cpu { quota: Some(quota), burst: Some(quota.cast_unsigned()), ..Cpu::default() };
+        let resources = Resources { memory, cpu, ..Resources::default() };
+        let update = plan::update(&resources, &host, Current::default()).unwrap();
+        apply::update(&cgroup, &update).unwrap();
+        let read = |controller: &str, file: &str| {
+            let hierarchy = host.legacy.iter().find(|hierarchy| hierarchy.has(controller)).unwrap();
+            read(&hierarchy.mount.join(&path[1..]), file)
+        };
+        assert_eq!(read("memory", "memory.limit_in_bytes"), limit.to_string());
+        assert_eq!(read("memory", "memory.memsw.limit_in_bytes"), (2 * limit).to_string());
+        assert_eq!(read("cpu", "cpu.cfs_quota_us"), quota.to_string());
+        assert_eq!(read("cpu", "cpu.cfs_burst_us"), quota.to_string());
+    }
+    let beyond = Memory { limit: Some(64 << 20), swap: Some(1 << 20), ..Memory::default() };
+    let resources = Resources { memory: beyond, ..Resources::default() };
+    let update = plan::update(&resources, &host, Current::default()).unwrap();
+    let error = apply::update(&cgroup, &update).unwrap_err();
+    assert!(error.remedy().unwrap().contains("memory+swap includes memory"), "{error}");
+    assert!(cgroup.read("cgroup.controllers").unwrap().is_some() == host.unified.is_some());
+    cgroup.read("../cgroup.procs").unwrap_err();
     cgroup.destroy().unwrap();
 }
 
