@@ -3,7 +3,7 @@
 use super::{
     dir::{Dir, Made},
     group::{Cgroup, Member},
-    plan::{Group, Owner, Plan, Refused},
+    plan::{Group, Owner, Plan, Refused, Update},
     record::Record,
     write::{Missing, Op, Version, Write},
 };
@@ -61,6 +61,21 @@ pub fn settle(plan: &Plan, cgroup: &Cgroup) -> Result<()> {
     Ok(())
 }
 
+/// Writes new values into the groups of a container that exists.
+///
+/// # Errors
+/// A value that the kernel refuses; what was written before it stays.
+pub fn update(cgroup: &Cgroup, update: &Update) -> Result<()> {
+    for (mount, ops) in &update.writes {
+        let Some(member) = cgroup.members.iter().find(|member| member.mount == *mount) else {
+            return Err(Error::new(format_args!("the container has no cgroup in {}", mount.display()))
+                .hint("it was made by a caller who could not make one: limits cannot be added later"));
+        };
+        write_all(&member.dir, ops, &Refusals::new())?;
+    }
+    Ok(())
+}
+
 /// The directories that were made, in order.
 #[derive(Default)]
 struct Undo(Vec<(Rc<Dir>, String)>);
@@ -92,9 +107,9 @@ fn create_group(group: &Group, made: &mut Undo) -> Result<Member> {
     let (dir, state) = parent.make(leaf)?;
     match state {
         Made::New => made.0.push((Rc::clone(&parent), leaf.to_owned())),
-        Made::Existed => refuse_used(&dir)?,
+        Made::Existed => refuse_used(&dir, version)?,
     }
-    if version == Version::V2 && !parents.is_empty() && state == Made::New && is_frozen(&dir)? {
+    if version == Version::V2 && !parents.is_empty() && state == Made::New && is_frozen(&dir, version)? {
         // A process born here would never run, and nobody would know why.
         return Err(Error::new("container's cgroup unexpectedly frozen")
             .context(format_args!("cgroup {}", dir.name().display()))
@@ -182,7 +197,7 @@ fn enable(dir: &Dir, controllers: &[String], refusals: &mut Refusals) {
 }
 
 /// Refuses a group that somebody uses, in the words of runc.
-fn refuse_used(dir: &Dir) -> Result<()> {
+fn refuse_used(dir: &Dir, version: Version) -> Result<()> {
     let mut pids = Vec::new();
     super::group::collect(dir, &mut pids)?;
     let name = || format!("cgroup {}", dir.name().display());
@@ -194,7 +209,7 @@ fn refuse_used(dir: &Dir) -> Result<()> {
         .context(name())
         .hint("another container or service has the same linux.cgroupsPath"));
     }
-    if is_frozen(dir)? {
+    if is_frozen(dir, version)? {
         return Err(Error::new("container's cgroup unexpectedly frozen")
             .context(name())
             .hint("thaw or remove it"));
@@ -203,16 +218,16 @@ fn refuse_used(dir: &Dir) -> Result<()> {
 }
 
 /// Whether a group is frozen, of itself or through one above; false in a hierarchy without a freezer.
-pub fn is_frozen(dir: &Dir) -> Result<bool> {
-    for (file, sign) in [("cgroup.events", "frozen 1"), ("freezer.state", "FR")] {
-        match dir.read(file) {
-            Ok(text) if text.lines().any(|line| line.starts_with(sign)) => return Ok(true),
-            Ok(_) => {}
-            Err(error) if error.errno() == Some(libc::ENOENT) => {}
-            Err(error) => return Err(error),
-        }
+pub fn is_frozen(dir: &Dir, version: Version) -> Result<bool> {
+    let (file, sign) = match version {
+        Version::V1 => ("freezer.state", "FR"),
+        Version::V2 => ("cgroup.events", "frozen 1"),
+    };
+    match dir.read(file) {
+        Ok(text) => Ok(text.lines().any(|line| line.starts_with(sign))),
+        Err(error) if error.errno() == Some(libc::ENOENT) => Ok(false),
+        Err(error) => Err(error),
     }
-    Ok(false)
 }
 
 /// Copies CPUs and memory nodes from the parent where a group has none yet: until then no process can enter it.
@@ -226,7 +241,7 @@ fn fill_cpuset(parent: &Dir, dir: &Dir) -> Result<()> {
 }
 
 /// Writes in order.
-pub fn write_all(dir: &Dir, ops: &[Op], refusals: &Refusals) -> Result<()> {
+fn write_all(dir: &Dir, ops: &[Op], refusals: &Refusals) -> Result<()> {
     for op in ops {
         let mut pending: Vec<&Write> = op.writes().iter().collect();
         while !pending.is_empty() {

@@ -145,31 +145,58 @@ mod tests {
         &["-a *:* rwm", "-a *:* m", "+c 1:* m"],
     ];
 
-    #[test]
-    fn the_program_decides_as_the_list_says() {
-        let numbers = [0, 1, 3, 5, 7, 8, 10, 136, 200, 229, 4095, 1_048_575, u32::MAX];
-        for texts in LISTS {
-            let config: Vec<DeviceRule> = texts.iter().map(|text| rule(text)).collect();
-            let program = program(&rules(texts).unwrap());
-            // The meaning with the defaults where they belong, from the unreduced list.
-            let split = config.iter().rposition(|r| {
-                r.kind == DeviceRuleKind::All && r.major.is_none() && r.read && r.write && r.mknod
-            });
-            let mut whole = config.clone();
-            let defaults = rules(&["-a *:* rwm"]).unwrap().list;
-            whole.splice(split.map_or(0, |i| i + 1)..split.map_or(0, |i| i + 1), defaults);
-            for (kind, number) in [(DeviceRuleKind::Char, CHAR), (DeviceRuleKind::Block, BLOCK)] {
-                for major in numbers {
-                    for minor in numbers {
-                        for access in 1..8 {
-                            let word = (number | access << 16).cast_unsigned();
-                            let got = run(&program, word, major, minor);
-                            let expected = u64::from(meaning(&whole, kind, major, minor, access));
-                            assert_eq!(got, expected, "{texts:?}: {kind:?} {major}:{minor} {access}");
-                        }
-                    }
+    /// Compares program and meaning for every combination of these numbers.
+    fn check(config: &[DeviceRule], numbers: &[u32]) {
+        let program = Rules::new(config).map(|rules| program(&rules));
+        // The meaning of the unreduced list, with the defaults where they belong.
+        let general = config.iter().rposition(|rule| {
+            rule.kind == DeviceRuleKind::All
+                && (rule.major, rule.minor) == (None, None)
+                && (rule.read && rule.write && rule.mknod)
+        });
+        let mut whole = config.to_vec();
+        let at = general.map_or(0, |index| index + 1);
+        whole.splice(at..at, rules(&["-a *:* rwm"]).unwrap().list);
+        for (kind, number) in [(DeviceRuleKind::Char, CHAR), (DeviceRuleKind::Block, BLOCK)] {
+            for (major, minor) in
+                numbers.iter().flat_map(|major| numbers.iter().map(move |minor| (*major, *minor)))
+            {
+                for access in 1..8 {
+                    let word = (number | access << 16).cast_unsigned();
+                    let got = program.as_ref().is_none_or(|program| run(program, word, major, minor) == 1);
+                    let expected = meaning(&whole, kind, major, minor, access);
+                    assert_eq!(got, expected, "{config:?}: {kind:?} {major}:{minor} {access}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn the_program_decides_as_the_list_says() {
+        for texts in LISTS {
+            let config: Vec<DeviceRule> = texts.iter().map(|text| rule(text)).collect();
+            check(&config, &[0, 1, 3, 5, 7, 8, 10, 136, 200, 229, 4095, 1_048_575, u32::MAX]);
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn the_program_decides_as_any_list_says(
+            parts in proptest::collection::vec((proptest::bool::ANY, 0..3usize, 0..4u32, 0..4u32, 1..8u8), 1..9)
+        ) {
+            let kinds = [DeviceRuleKind::All, DeviceRuleKind::Char, DeviceRuleKind::Block];
+            // 0 stands for any number.
+            let number = |number: u32| (number > 0).then_some(number);
+            let config: Vec<DeviceRule> = parts.into_iter().map(|(allow, kind, major, minor, access)| DeviceRule {
+                allow,
+                kind: kinds[kind],
+                major: number(major),
+                minor: number(minor),
+                read: access & 1 != 0,
+                write: access & 2 != 0,
+                mknod: access & 4 != 0,
+            }).collect();
+            check(&config, &[1, 2, 3, 5]);
         }
     }
 

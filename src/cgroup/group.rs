@@ -103,6 +103,12 @@ impl Cgroup {
         self.members.iter().try_for_each(|member| member.attach(pid))
     }
 
+    /// The contents of a file of the version 2 group (`cpu.max`, `memory.current`); none where there is no such group or file.
+    pub fn read(&self, file: &str) -> Result<Option<String>> {
+        super::path::check_name(file)?;
+        self.unified().map_or(Ok(None), |member| found(member.dir.read(file)))
+    }
+
     /// Every process in the groups and in groups below them, sorted. Processes of other pid namespaces have no number here and are
     /// left out.
     pub fn processes(&self) -> Result<Vec<i32>> {
@@ -118,7 +124,7 @@ impl Cgroup {
     /// Whether the groups are frozen, by whom ever.
     pub fn frozen(&self) -> Result<Freezer> {
         for member in self.freezers() {
-            if is_frozen(&member.dir)? {
+            if member.is_frozen()? {
                 return Ok(Freezer::Frozen);
             }
         }
@@ -137,7 +143,7 @@ impl Cgroup {
         };
         member.set_frozen(state)?;
         let mut pause = Pause::new();
-        while is_frozen(&member.dir)? != (state == Freezer::Frozen) || member.is_freezing()? {
+        while member.is_frozen()? != (state == Freezer::Frozen) || member.is_freezing()? {
             if !pause.wait() {
                 let error = Error::new(format_args!("{}: still not {state:?}", member.dir.name().display()));
                 return match member.set_frozen(Freezer::Thawed) {
@@ -226,7 +232,7 @@ impl Cgroup {
     /// Lets everything run that is frozen here, without waiting: a frozen version 1 group does not even die.
     fn thaw(&self) -> Result<()> {
         for member in self.freezers() {
-            if is_frozen(&member.dir)? {
+            if member.is_frozen()? {
                 member.set_frozen(Freezer::Thawed)?;
             }
         }
@@ -271,6 +277,10 @@ impl Member {
             (Version::V2, Freezer::Frozen) => self.dir.write("cgroup.freeze", "1"),
             (Version::V2, Freezer::Thawed) => self.dir.write("cgroup.freeze", "0"),
         }
+    }
+
+    fn is_frozen(&self) -> Result<bool> {
+        is_frozen(&self.dir, self.version)
     }
 
     /// Whether a version 1 freezer is under way.

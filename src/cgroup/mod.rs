@@ -24,9 +24,9 @@ mod v1;
 mod v2;
 mod write;
 
-pub use apply::create;
+pub use apply::{create, settle};
 pub use group::{Cgroup, Freezer};
 pub use limit::{Current, Limits, limits};
-pub use plan::{Caller, Driver, Group, Input, Owner, Plan, Refused, plan};
+pub use plan::{Caller, Driver, Group, Input, Owner, Plan, Refused, Update, plan};
 pub use record::Record;
 pub use write::{Missing, Op, Version, Write};

@@ -15,7 +15,7 @@ use crate::{
     ns::idmap::Outside,
     spec::{
         config::User,
-        linux::{Linux, NamespaceKind},
+        linux::{Linux, NamespaceKind, Resources},
         mount::{Mount, MountKind, Parameter},
     },
     sys::bpf::Insn,
@@ -110,6 +110,15 @@ pub struct Group {
     pub refused: Refused,
 }
 
+/// New values for the groups of a container that exists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Update {
+    /// By mount point of the hierarchy.
+    pub writes: Vec<(PathBuf, Vec<Op>)>,
+    /// What is asked for and has no meaning here, in the words of `resources`.
+    pub ignored: Vec<String>,
+}
+
 /// Ids as the process that writes the groups sees them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Owner {
@@ -166,6 +175,26 @@ pub fn plan(input: &Input<'_>) -> Result<Plan> {
         }
     }
     Ok(Plan::Groups { groups, ignored: limits.ignored })
+}
+
+/// What `update` writes: the values of `resources` alone, device rules left as they are.
+///
+/// # Errors
+/// As [`plan`] for limits.
+pub fn update(resources: &Resources, host: &Cgroups, current: Current<'_>) -> Result<Update> {
+    let mut limits = limits(resources, host, current).context("plan control groups")?;
+    let mut writes: Vec<(PathBuf, Vec<Op>)> = Vec::new();
+    for hierarchy in &host.legacy {
+        let of = |controller: &String| limits.legacy.remove(controller.as_str());
+        writes
+            .push((hierarchy.mount.clone(), hierarchy.controllers.iter().filter_map(of).flatten().collect()));
+    }
+    if let Some(hierarchy) = &host.unified {
+        limits.unified.append(&mut limits.late);
+        writes.push((hierarchy.mount.clone(), limits.unified));
+    }
+    writes.retain(|(_, ops)| !ops.is_empty());
+    Ok(Update { writes, ignored: limits.ignored })
 }
 
 /// The hierarchies in the order in which groups are made.

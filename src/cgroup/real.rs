@@ -2,7 +2,7 @@
 //! nothing to see and the tests end at once.
 
 use super::{
-    Caller, Cgroup, Freezer, Owner, Plan, Record, Refused, create,
+    Caller, Cgroup, Current, Freezer, Owner, Plan, Record, Refused, apply, create, plan,
     scratch::{Scratch, as_nobody, decide, deny_all, host, in_pure_v2, name, pid, read, unified},
 };
 use crate::{
@@ -71,6 +71,43 @@ fn limits_arrive_in_the_files_of_version_one() {
 }
 
 #[test]
+fn limits_change_in_either_direction() {
+    let Some(host) =
+        host().filter(|host| ["memory", "cpu"].iter().all(|name| host.legacy.iter().any(|h| h.has(name))))
+    else {
+        return;
+    };
+    let mut scratch = Scratch::default();
+    let path = format!("/{}", name("update"));
+    let plan = decide(&host, &path, Resources::default(), Caller::Privileged).unwrap();
+    let cgroup = scratch.create(&plan).unwrap();
+    for (mebibytes, quota) in [(64, 50_000), (256, 90_000), (32, 20_000), (32, 20_000)] {
+        let limit = mebibytes << 20;
+        let memory = Memory { limit: Some(limit), swap: Some(2 * limit), ..Memory::default() };
+        let cpu = Cpu { quota: Some(quota), burst: Some(quota.cast_unsigned()), ..Cpu::default() };
+        let resources = Resources { memory, cpu, ..Resources::default() };
+        let update = plan::update(&resources, &host, Current::default()).unwrap();
+        apply::update(&cgroup, &update).unwrap();
+        let read = |controller: &str, file: &str| {
+            let hierarchy = host.legacy.iter().find(|hierarchy| hierarchy.has(controller)).unwrap();
+            read(&hierarchy.mount.join(&path[1..]), file)
+        };
+        assert_eq!(read("memory", "memory.limit_in_bytes"), limit.to_string());
+        assert_eq!(read("memory", "memory.memsw.limit_in_bytes"), (2 * limit).to_string());
+        assert_eq!(read("cpu", "cpu.cfs_quota_us"), quota.to_string());
+        assert_eq!(read("cpu", "cpu.cfs_burst_us"), quota.to_string());
+    }
+    let beyond = Memory { limit: Some(64 << 20), swap: Some(1 << 20), ..Memory::default() };
+    let resources = Resources { memory: beyond, ..Resources::default() };
+    let update = plan::update(&resources, &host, Current::default()).unwrap();
+    let error = apply::update(&cgroup, &update).unwrap_err();
+    assert!(error.remedy().unwrap().contains("memory+swap includes memory"), "{error}");
+    assert!(cgroup.read("cgroup.controllers").unwrap().is_some() == host.unified.is_some());
+    cgroup.read("../cgroup.procs").unwrap_err();
+    cgroup.destroy().unwrap();
+}
+
+#[test]
 fn a_failure_leaves_nothing_behind() {
     let Some(host) = host().filter(|host| host.legacy.iter().any(|hierarchy| hierarchy.has("cpuset"))) else {
         return;
@@ -101,13 +138,25 @@ fn a_group_in_use_is_refused_and_left_alone() {
     assert!(error.ends_with("container's cgroup is not empty: 1 process(es) found"), "{error}");
     assert_eq!(first.processes().unwrap(), [number]);
     first.kill(libc::SIGKILL).unwrap();
-    scratch.children[0].wait().unwrap();
+    scratch.all_killed();
     // An empty one may be taken over, a frozen one may not.
     create(&plan).unwrap();
     first.freeze(Freezer::Frozen).unwrap();
     let error = create(&plan).unwrap_err().to_string();
     assert!(error.ends_with("container's cgroup unexpectedly frozen"), "{error}");
     first.destroy().unwrap();
+}
+
+#[test]
+fn a_group_below_a_frozen_one_is_refused() {
+    let Some(host) = unified() else { return };
+    let mut scratch = Scratch::default();
+    let plan = |path: &str| decide(&host, path, Resources::default(), Caller::Privileged).unwrap();
+    let above = scratch.create(&plan(&format!("/{}", name("above")))).unwrap();
+    above.freeze(Freezer::Frozen).unwrap();
+    let error = create(&plan(&format!("/{}/below", name("above")))).unwrap_err();
+    assert!(error.to_string().ends_with("container's cgroup unexpectedly frozen"), "{error}");
+    assert!(!above.paths()[0].join("below").exists());
 }
 
 fn freezes_and_dies(host: &Cgroups, test: &str) {
@@ -129,10 +178,7 @@ fn freezes_and_dies(host: &Cgroups, test: &str) {
     assert_eq!(cgroup.frozen().unwrap(), Freezer::Thawed);
     cgroup.freeze(Freezer::Frozen).unwrap();
     cgroup.kill(libc::SIGKILL).unwrap();
-    for child in &mut scratch.children {
-        let status = child.wait().unwrap();
-        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(libc::SIGKILL));
-    }
+    scratch.all_killed();
     cgroup.destroy().unwrap();
     assert!(cgroup.paths().iter().all(|path| !path.exists()));
 }
@@ -172,7 +218,7 @@ fn groups_of_the_payload_go_with_the_container() {
         cgroup.below(elsewhere).unwrap_err();
     }
     cgroup.kill(libc::SIGKILL).unwrap();
-    scratch.children[0].wait().unwrap();
+    scratch.all_killed();
     cgroup.destroy().unwrap();
     assert!(!top.exists());
 }

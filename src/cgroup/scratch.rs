@@ -9,9 +9,11 @@ use crate::{
 };
 use nix::mount::{MsFlags, mount};
 use std::{
+    os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 /// Controllers of the root group are shared by all tests.
@@ -26,14 +28,14 @@ pub struct Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
+        for top in &self.directories {
+            let _ = std::fs::write(top.join("freezer.state"), "THAWED");
+        }
         for child in &mut self.children {
             let _ = child.kill();
             let _ = child.wait();
         }
-        for top in self.directories.iter().rev() {
-            let _ = std::fs::write(top.join("freezer.state"), "THAWED");
-            remove(top);
-        }
+        self.directories.iter().rev().for_each(|top| remove(top));
     }
 }
 
@@ -58,6 +60,21 @@ impl Scratch {
             .unwrap();
         self.children.push(child);
         self.children.last_mut().unwrap()
+    }
+
+    /// Waits for the end of every process, not for ever, and sees that SIGKILL was its cause.
+    pub fn all_killed(&mut self) {
+        for child in &mut self.children {
+            let end = Instant::now() + Duration::from_secs(5);
+            let status = loop {
+                match child.try_wait().unwrap() {
+                    Some(status) => break status,
+                    None if Instant::now() < end => std::thread::sleep(Duration::from_millis(1)),
+                    None => panic!("process {} lives", child.id()),
+                }
+            };
+            assert_eq!(status.signal(), Some(libc::SIGKILL));
+        }
     }
 
     pub fn create(&mut self, plan: &Plan) -> crate::error::Result<Cgroup> {
