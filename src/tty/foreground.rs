@@ -24,7 +24,8 @@ const OWN: [i32; 4] = [libc::SIGCHLD, libc::SIGPIPE, libc::SIGTTIN, libc::SIGTTO
 const ENDING: [i32; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
 
 /// Blocks the signals that [`watch`] passes on and returns the former mask. To be called before the container is
-/// made, so that none is lost; the container's process has to begin with an empty mask.
+/// made, so that none is lost, and to stay in force until the container has been cleared away, so that a second Ctrl-C
+/// does not end that. The container's process has to begin with an empty mask.
 pub fn block() -> Result<Set> {
     signal::set_mask(Set::ALL.without(Set::of(&[libc::SIGTTIN, libc::SIGTTOU])))
 }

@@ -154,15 +154,15 @@ fn a_hook_starts_in_its_directory_with_three_descriptors_and_a_session_of_its_ow
     // A descriptor that nobody marked.
     let leak = File::open("/dev/null").unwrap();
     fcntl(&leak, FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty())).unwrap();
-    let script = "pwd -P; ls /proc/$$/fd | tr '\\n' ' '; cut -d' ' -f5,6 /proc/$$/stat; echo $$;
+    let script = "pwd -P; ls -m /proc/$$/fd; cut -d' ' -f5,6 /proc/$$/stat; echo $$;
         grep -E 'Sig(Blk|Ign)' /proc/$$/status | cut -f2";
     run_all(&shell(script), b"{}", &dir.setting()).unwrap();
     let out = dir.read("out");
     let lines: Vec<&str> = out.lines().collect();
-    let (cwd, pid) = (dir.0.canonicalize().unwrap(), lines[2]);
+    let (cwd, pid) = (dir.0.canonicalize().unwrap(), lines[3]);
     assert_eq!(lines[0], cwd.to_str().unwrap());
-    assert_eq!(lines[1], format!("0 1 2 {pid} {pid}"));
-    assert_eq!(lines[3..], ["0000000000000000"; 2]);
+    assert_eq!(lines[1..3], ["0, 1, 2".to_owned(), format!("{pid} {pid}")]);
+    assert_eq!(lines[4..], ["0000000000000000"; 2]);
 }
 
 #[test]

@@ -12,7 +12,6 @@ use std::{
     io::{Read, Write},
     os::fd::AsRawFd,
     panic::{AssertUnwindSafe, catch_unwind},
-    thread::sleep,
     time::Duration,
 };
 
@@ -158,28 +157,31 @@ fn the_size_of_the_callers_terminal_follows_and_its_modes_return() {
         let caller = nix::pty::openpty(None, None).unwrap();
         let before = nix::sys::termios::tcgetattr(&caller.slave).unwrap();
         crate::sys::tty::set_size(caller.master.as_fd(), Size { rows: 10, columns: 20 }).unwrap();
-        let script = "trap 'stty size; exit 0' WINCH; sleep 0.1; stty size; while :; do sleep 0.01; done";
+        let script =
+            "trap 'stty size; exit 0' WINCH; until [ \"$(stty size)\" = '10 20' ]; do sleep 0.01; done;
+            echo ready; while :; do sleep 0.01; done";
         let mask = block().unwrap();
         let (child, master) = with_terminal(script);
         let slave = caller.slave.as_fd();
         let relay = Relay::new(master, slave, slave).unwrap();
         assert_ne!(nix::sys::termios::tcgetattr(&caller.slave).unwrap(), before);
         let resizer = std::thread::spawn({
-            let caller = caller.master.try_clone().unwrap();
+            let mut screen = File::from(caller.master.try_clone().unwrap());
             let own = pidfd::open(std::process::id().cast_signed()).unwrap();
             move || {
-                sleep(Duration::from_millis(400));
-                crate::sys::tty::set_size(caller.as_fd(), Size { rows: 33, columns: 44 }).unwrap();
+                let mut ready = [0; 7];
+                screen.read_exact(&mut ready).unwrap();
+                crate::sys::tty::set_size(screen.as_fd(), Size { rows: 33, columns: 44 }).unwrap();
                 pidfd::send_signal(own.as_fd(), libc::SIGWINCH).unwrap();
+                let mut size = [0; 7];
+                screen.read_exact(&mut size).unwrap();
+                size
             }
         });
         assert_eq!(watch_through(pid_of(&child), child.as_fd(), Some(relay)).unwrap(), Exit::Code(0));
-        resizer.join().unwrap();
+        assert_eq!(&resizer.join().unwrap(), b"33 44\r\n");
         signal::set_mask(mask).unwrap();
         assert_eq!(nix::sys::termios::tcgetattr(&caller.slave).unwrap(), before);
-        let mut shown = [0; 64];
-        let count = File::from(caller.master).read(&mut shown).unwrap();
-        assert_eq!(String::from_utf8_lossy(&shown[..count]), "10 20\r\n33 44\r\n");
     });
 }
 
@@ -209,16 +211,19 @@ fn a_reader_that_stalls_can_be_given_up_by_a_signal() {
         let relay = Relay::new(master, stdin.as_fd(), stdout.as_fd()).unwrap();
         let own = pidfd::open(std::process::id().cast_signed()).unwrap();
         let mask = block().unwrap();
+        let (done, is_done) = std::sync::mpsc::channel();
         let killer = std::thread::spawn(move || {
-            for _ in 0..2 {
-                sleep(Duration::from_millis(300));
+            while is_done.recv_timeout(Duration::from_millis(200)).is_err() {
                 pidfd::send_signal(own.as_fd(), libc::SIGTERM).unwrap();
             }
         });
-        // The first signal ends the container, which is stuck writing; the second ends the wait for the reader.
+        // The first signal ends the container, which is stuck writing; another one ends the wait for the reader.
         let exit = watch_through(pid_of(&child), child.as_fd(), Some(relay)).unwrap();
         assert_eq!(exit, Exit::Signal(libc::SIGTERM));
+        done.send(()).unwrap();
         killer.join().unwrap();
+        // One more may be pending; this discards it.
+        signal::ignore(libc::SIGTERM).unwrap();
         signal::set_mask(mask).unwrap();
     });
 }

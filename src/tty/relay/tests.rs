@@ -41,8 +41,8 @@ fn a_container_that_closes_its_terminal_for_a_moment_does_not_end_the_relay() {
     drop(slave);
     assert!(relay.has_output().unwrap());
     relay.step([false, true, false]).unwrap();
-    let mut slave = File::from(tty::peer(relay.master.as_fd()).unwrap());
     assert!(!relay.has_output().unwrap());
+    let mut slave = File::from(tty::peer(relay.master.as_fd()).unwrap());
     slave.write_all(b"b").unwrap();
     assert!(relay.has_output().unwrap());
     relay.step([false, true, false]).unwrap();
