@@ -49,13 +49,12 @@ fn a_stopped_one_and_one_never_started_are_removed() {
         } else {
             std::fs::write(entry.path().join(START_SOCKET), "").unwrap();
         }
-        // Not reaped yet: Buildah deletes while init is its zombie.
-        while started
-            && child.id() != 0
-            && Init::identify(child.id().cast_signed()).unwrap().is_alive().unwrap()
-        {
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        // Ended but not reaped: Buildah deletes while init is its zombie.
+        let process = pidfd::open(child.id().cast_signed()).unwrap();
+        assert_eq!(
+            pidfd::poll(process.as_fd(), Some(Duration::from_secs(u64::from(started)))).unwrap(),
+            started
+        );
         delete(&store, &args(false), &Log::default()).unwrap();
         child.wait().unwrap();
         assert_eq!(store.list().unwrap(), []);

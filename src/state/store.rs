@@ -66,9 +66,10 @@ impl Store {
             }
             other => other.with_context(|| format!("mkdir {}", self.path.join(id.as_str()).display()))?,
         }
-        // `delete --force` may clear the directory before the lock is taken; then the lock says so.
+        // `delete --force` may clear the directory before the lock is taken; then the lock says so. A `state` that asks
+        // whether anybody holds the lock holds it itself for a moment.
         let mut entry = self.entry(id)?;
-        entry.lock(Duration::ZERO)?;
+        entry.lock(Duration::from_secs(1))?;
         Ok(entry)
     }
 
