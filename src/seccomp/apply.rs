@@ -24,6 +24,9 @@ fn explain(error: Error, flags: u64) -> Error {
         Some(libc::EACCES) => {
             error.hint("set process.noNewPrivileges, or load the filter while CAP_SYS_ADMIN is held")
         }
+        Some(libc::EBUSY) => {
+            error.hint("the runtime runs under a filter with a listener, and the kernel allows one")
+        }
         Some(libc::EINVAL) if flags != 0 => error.hint(format_args!("linux.seccomp needs {}", newest(flags))),
         Some(libc::ENOSYS | libc::EINVAL) => error.hint("the kernel needs CONFIG_SECCOMP_FILTER"),
         _ => error,

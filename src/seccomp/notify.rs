@@ -4,19 +4,22 @@
 
 use crate::{
     bail,
-    error::{Context, Error, Result},
+    error::{Context, Result},
     sys,
 };
 use nix::{
     poll::{PollFd, PollFlags, PollTimeout},
-    sys::socket::{ControlMessage, MsgFlags, UnixAddr, sendmsg},
+    sys::{
+        socket::{
+            AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, connect, sendmsg,
+            setsockopt, socket, sockopt::SendTimeout,
+        },
+        time::TimeVal,
+    },
 };
 use std::{
     io::IoSlice,
-    os::{
-        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
-        unix::net::UnixStream,
-    },
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
     path::Path,
     time::Instant,
 };
@@ -54,8 +57,11 @@ pub fn fetch(pidfd: BorrowedFd<'_>, number: RawFd, deadline: Instant) -> Result<
         match sys::seccomp::pidfd_getfd(pidfd, number) {
             Ok(fd) if is_listener(fd.as_fd())? => return Ok(fd),
             Ok(_) => {}
-            Err(error) if error.errno() == Some(libc::EBADF) => {}
-            Err(error) => return Err(error.context("fetch the seccomp listener")),
+            Err(error) if matches!(error.errno(), Some(libc::EBADF | libc::ESRCH)) => {}
+            Err(error) => {
+                return Err(error.context("fetch the seccomp listener"))
+                    .hint("pidfd_getfd(2) needs CAP_SYS_PTRACE in the user namespace of the process");
+            }
         }
         // The kernel has no event for "a descriptor appeared"; a millisecond is its shortest wait for "or it ended".
         let mut ended = [PollFd::new(pidfd, PollFlags::POLLIN)];
@@ -76,24 +82,32 @@ fn is_listener(fd: BorrowedFd<'_>) -> Result<bool> {
     Ok(target == Path::new(LISTENER))
 }
 
+/// How long the agent may take to accept the connection and the message.
+const AGENT_PATIENCE: TimeVal = TimeVal::new(10, 0);
+
 /// Sends the state document and the listener to the agent at `path`, in one message on a connection of its own.
+///
+/// # Errors
+/// The agent is not there, or does not accept or read within ten seconds.
 pub fn hand_over(path: &Path, state: &[u8], listener: BorrowedFd<'_>) -> Result<()> {
-    let step = || format!("hand the seccomp listener to {}", path.display());
-    let socket = UnixStream::connect(path)
-        .with_context(step)
-        .hint("start the seccomp agent that listens on linux.seccomp.listenerPath")?;
-    let fds = [listener.as_raw_fd()];
-    let sent = sendmsg::<UnixAddr>(
-        socket.as_raw_fd(),
-        &[IoSlice::new(state)],
-        &[ControlMessage::ScmRights(&fds)],
-        MsgFlags::MSG_NOSIGNAL,
-        None,
-    );
-    let sent = sent.with_context(step)?;
+    send(path, state, listener)
+        .with_context(|| format!("hand the seccomp listener to {}", path.display()))
+        .hint("start the seccomp agent that listens on linux.seccomp.listenerPath")
+}
+
+fn send(path: &Path, state: &[u8], listener: BorrowedFd<'_>) -> Result<()> {
+    let socket =
+        socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).context("socket")?;
+    // Holds for connect(2) as well, which waits while the agent's queue is full.
+    setsockopt(&socket, SendTimeout, &AGENT_PATIENCE).context("set SO_SNDTIMEO")?;
+    let address = UnixAddr::new(path).context("the path of the socket")?;
+    connect(socket.as_raw_fd(), &address).context("connect")?;
+    let (text, fds) = ([IoSlice::new(state)], [listener.as_raw_fd()]);
+    let rights = [ControlMessage::ScmRights(&fds)];
+    let sent = sendmsg::<UnixAddr>(socket.as_raw_fd(), &text, &rights, MsgFlags::MSG_NOSIGNAL, None);
+    let sent = sent.context("sendmsg")?;
     if sent < state.len() {
-        // The descriptor went with the first bytes; the rest follows on the same stream.
-        std::io::Write::write_all(&mut &socket, &state[sent..]).map_err(Error::from).with_context(step)?;
+        bail!("sendmsg: the agent took {sent} of {} bytes", state.len());
     }
     Ok(())
 }
