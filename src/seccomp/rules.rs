@@ -1,0 +1,283 @@
+//! From the entries of a profile to one verdict per system call number.
+//!
+//! Several entries may name one call. libseccomp's decision, followed here:
+//! - an entry without conditions beats all that have some; the first such entry wins;
+//! - among entries with conditions, those that test a higher argument are tried first, tests for (in)equality before
+//!   `<` and `≤` before `>` and `≥`, and then the tighter bound or, for equality, the larger value;
+//! - an entry that only adds conditions to an earlier one is not reached;
+//! - two entries that test the same and want different actions are an error.
+//!
+//! Where libseccomp's own merging loses track (two entries that both start with `≠`, `<` or `>` on one argument and go
+//! on with another argument), its filter grants what no entry grants; here each entry stands for itself.
+
+use super::{
+    arch::{Abi, Width, abi},
+    table::{ARM_PRIVATE, Row, multiplexed},
+};
+use crate::{
+    bail,
+    error::Result,
+    spec::seccomp::{Action, Arch, Arg, Operator, Seccomp},
+};
+/// Offsets in `struct seccomp_data` (linux/seccomp.h).
+pub(super) mod offset {
+    pub const NUMBER: u32 = 0;
+    pub const ARCH: u32 = 4;
+    pub const ARGS: u32 = 16;
+}
+
+/// One comparison of 32 or 64 bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Test {
+    /// `word & mask == value` for the 32 bits at `offset`.
+    Word { offset: u32, mask: u32, value: u32 },
+    /// `argument OP value`; `high` is absent where 32 bits are compared.
+    Bound { high: Option<u32>, low: u32, op: Bound, value: u64 },
+}
+
+/// What [`Test::Bound`] asks of an argument.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Bound {
+    NotEqual,
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
+}
+
+/// Entries with conditions in the order in which they are tried: all tests must hold for the value to be returned.
+pub(super) type Entries = Vec<(Vec<Test>, u32)>;
+
+/// What happens to a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// The same whatever the arguments are.
+    Always(u32),
+    /// The first entry that holds, else the default.
+    First(Entries),
+}
+
+/// The calls of one architecture that a profile treats otherwise than by default.
+#[derive(Debug)]
+pub(super) struct Calls {
+    /// Sorted by number.
+    pub verdicts: Vec<(u32, Verdict)>,
+    /// The highest number that the profile names, the private calls of ARM apart.
+    pub newest: Option<u32>,
+}
+
+/// `SECCOMP_RET_*` with its data.
+pub(super) fn ret(action: Action) -> u32 {
+    match action {
+        Action::KillThread => libc::SECCOMP_RET_KILL_THREAD,
+        Action::KillProcess => libc::SECCOMP_RET_KILL_PROCESS,
+        Action::Trap => libc::SECCOMP_RET_TRAP,
+        Action::Errno(errno) => libc::SECCOMP_RET_ERRNO | u32::from(errno),
+        Action::Trace(data) => libc::SECCOMP_RET_TRACE | u32::from(data),
+        Action::Allow => libc::SECCOMP_RET_ALLOW,
+        Action::Log => libc::SECCOMP_RET_LOG,
+        Action::Notify => libc::SECCOMP_RET_USER_NOTIF,
+    }
+}
+
+/// A profile whose names have been looked up once for all architectures.
+#[derive(Debug)]
+pub(super) struct Resolved<'a> {
+    profile: &'a Seccomp,
+    /// For each rule its rows, unknown names left out.
+    rows: Vec<Vec<Row>>,
+}
+
+impl<'a> Resolved<'a> {
+    pub(super) fn new(profile: &'a Seccomp) -> Self {
+        let rows = profile
+            .syscalls
+            .iter()
+            .map(|rule| rule.names.iter().filter_map(|name| Row::find(name)).collect());
+        Self { profile, rows: rows.collect() }
+    }
+
+    /// The calls of `arch`.
+    pub(super) fn calls(&self, arch: Arch) -> Result<Calls> {
+        let mut entries = Vec::with_capacity(512);
+        let mut newest = None;
+        for (rule, rows) in self.profile.syscalls.iter().zip(&self.rows) {
+            let redundant = rule.action == self.profile.default_action;
+            let alternatives = alternatives(&rule.args);
+            for row in rows {
+                let number = row.number(arch);
+                newest = newest.max(number.filter(|&n| arch != Arch::Arm || n < ARM_PRIVATE));
+                if !redundant {
+                    for args in &alternatives {
+                        add(&mut entries, arch, *row, args, ret(rule.action));
+                    }
+                }
+            }
+        }
+        Ok(Calls { verdicts: merge(entries)?, newest })
+    }
+}
+
+/// One entry for one number, in the order of the profile.
+#[derive(Debug)]
+struct Entry {
+    number: u32,
+    name: &'static str,
+    tests: Vec<Test>,
+    /// What decides when the entry is tried, one or two steps for each comparison.
+    steps: Vec<Step>,
+    ret: u32,
+}
+
+/// As runc and crun do: an entry that compares one argument twice is as many entries as it has comparisons.
+fn alternatives(args: &[Arg]) -> Vec<Vec<Arg>> {
+    let twice = (1..args.len()).any(|i| args[..i].iter().any(|arg| arg.index == args[i].index));
+    if twice {
+        return args.iter().map(|arg| vec![*arg]).collect();
+    }
+    let mut sorted = args.to_vec();
+    sorted.sort_by_key(|arg| arg.index);
+    vec![sorted]
+}
+
+/// Adds the entry for the call's own number and, where there is one, for the multiplexer's.
+fn add(entries: &mut Vec<Entry>, arch: Arch, row: Row, args: &[Arg], ret: u32) {
+    let abi = abi(arch);
+    let name = row.name();
+    let mut push = |number, args: &mut dyn Iterator<Item = Arg>| {
+        let (mut tests, mut steps) = (Vec::new(), Vec::new());
+        args.for_each(|arg| compare(&abi, arg, &mut tests, &mut steps));
+        entries.push(Entry { number, name, tests, steps, ret });
+    };
+    if abi.multiplexes
+        && let Some((multiplexer, call)) = multiplexed(name)
+        && let Some(number) = Row::find(multiplexer.name()).and_then(|row| row.number(arch))
+    {
+        let which = Arg { index: 0, value: call.into(), value_two: 0, op: Operator::Eq };
+        push(number, &mut std::iter::once(which).chain(args.iter().copied().filter(|arg| arg.index != 0)));
+    }
+    if let Some(number) = row.number(arch) {
+        push(number, &mut args.iter().copied());
+    }
+}
+
+/// One level of libseccomp's decision tree: a comparison of a half of an argument, the high half first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Step {
+    /// Later arguments, and high halves, are tried first.
+    half: u8,
+    kind: Kind,
+    op: Operator,
+    mask: u32,
+    value: u32,
+}
+
+/// Operators that share a level's node in their high half: 2 before 1 before 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Lower,
+    Upper,
+    Equal,
+}
+
+impl Step {
+    /// Where it stands on its level: greater is earlier.
+    fn rank(&self) -> (u8, Kind, u32) {
+        (self.half, self.kind, if self.kind == Kind::Upper { !self.value } else { self.value })
+    }
+}
+
+/// Appends what `arg` asks for, which is nothing if it holds for every value.
+fn compare(abi: &Abi, arg: Arg, tests: &mut Vec<Test>, steps: &mut Vec<Step>) {
+    let (mask, value) = match arg.op {
+        Operator::MaskedEq => (arg.value, arg.value_two & arg.value),
+        _ => (u64::MAX, arg.value),
+    };
+    #[allow(clippy::cast_possible_truncation)] // halves
+    let halves = |number: u64| ((number >> 32) as u32, number as u32);
+    let ((high_mask, low_mask), (high_value, low_value)) = (halves(mask), halves(value));
+    let wide = abi.width == Width::W64;
+    if low_mask == 0 && (high_mask == 0 || !wide) {
+        return;
+    }
+    let first = offset::ARGS + 8 * u32::from(arg.index);
+    let (low, high) = if abi.is_little_endian() { (first, first + 4) } else { (first + 4, first) };
+    let (kind, bound) = match arg.op {
+        Operator::Eq | Operator::MaskedEq => (Kind::Equal, None),
+        Operator::Ne => (Kind::Equal, Some(Bound::NotEqual)),
+        Operator::Lt => (Kind::Upper, Some(Bound::Less)),
+        Operator::Le => (Kind::Upper, Some(Bound::LessOrEqual)),
+        Operator::Gt => (Kind::Lower, Some(Bound::Greater)),
+        Operator::Ge => (Kind::Lower, Some(Bound::GreaterOrEqual)),
+    };
+    let step = |half, op, mask, value| Step { half: 2 * arg.index + half, kind, op, mask, value };
+    if wide {
+        let shared = match arg.op {
+            Operator::MaskedEq => Operator::MaskedEq,
+            Operator::Eq | Operator::Ne => Operator::Eq,
+            _ => Operator::Gt,
+        };
+        steps.push(step(1, shared, high_mask, high_value));
+    }
+    steps.push(step(0, arg.op, low_mask, low_value));
+    if let Some(op) = bound {
+        let value = if wide { value } else { low_value.into() };
+        tests.push(Test::Bound { high: wide.then_some(high), low, op, value });
+        return;
+    }
+    if wide && high_mask != 0 {
+        tests.push(Test::Word { offset: high, mask: high_mask, value: high_value });
+    }
+    if low_mask != 0 {
+        tests.push(Test::Word { offset: low, mask: low_mask, value: low_value });
+    }
+}
+
+/// Collects the entries of each number into its verdict.
+fn merge(mut entries: Vec<Entry>) -> Result<Vec<(u32, Verdict)>> {
+    entries.sort_by_key(|entry| entry.number);
+    let mut out = Vec::with_capacity(entries.len());
+    for call in entries.chunk_by(|a, b| a.number == b.number) {
+        let verdict = if let Some(entry) = call.iter().find(|entry| entry.steps.is_empty()) {
+            Verdict::Always(entry.ret)
+        } else {
+            let mut ordered = Vec::with_capacity(call.len());
+            order(call.iter().collect(), 0, &mut ordered)?;
+            Verdict::First(ordered)
+        };
+        out.push((call[0].number, verdict));
+    }
+    Ok(out)
+}
+
+/// Appends `entries`, which agree in their first `depth` steps and come in the order of the profile, in the order in
+/// which they are tried.
+fn order(mut entries: Vec<&Entry>, depth: usize, out: &mut Entries) -> Result<()> {
+    // An entry that ends here holds for all that could follow it.
+    let end = entries.iter().position(|entry| entry.steps.len() == depth);
+    let last = end.map(|index| entries[index]);
+    if let Some(last) = last
+        && let Some(other) = entries.iter().find(|entry| entry.steps.len() == depth && entry.ret != last.ret)
+    {
+        bail!(
+            "two entries for the system call {} have the same conditions and different actions",
+            other.name
+        );
+    }
+    entries.truncate(end.unwrap_or(entries.len()));
+    let mut level: Vec<(Step, Vec<&Entry>)> = Vec::new();
+    for entry in entries {
+        let step = entry.steps[depth];
+        let place = level.iter().position(|(other, _)| *other == step || other.rank() < step.rank());
+        match place {
+            Some(place) if level[place].0 == step => level[place].1.push(entry),
+            Some(place) => level.insert(place, (step, vec![entry])),
+            None => level.push((step, vec![entry])),
+        }
+    }
+    for (_, group) in level {
+        order(group, depth + 1, out)?;
+    }
+    out.extend(last.map(|last| (last.tests.clone(), last.ret)));
+    Ok(())
+}
