@@ -1,0 +1,14 @@
+//! Behaviour of the runtime, one topic a module, read back from the host side. Run one topic with
+//! `cargo test --test behaviour TOPIC::`, and with another runtime by `RUNTIME_UNDER_TEST=crun`.
+//!
+//! One crate and not one a file: it is compiled and linked once, and its tests share the machine's cores.
+
+#[path = "../common/mod.rs"]
+#[allow(unsafe_code)] // descriptors that arrive over a socket have to be owned
+mod common;
+
+mod namespaces;
+mod idmaps;
+mod mounts;
+mod rootfs;
+mod devices;
