@@ -3,12 +3,22 @@
 //!
 //! One crate and not one a file: it is compiled and linked once, and its tests share the machine's cores.
 
+#![allow(unsafe_code)] // descriptors that arrive over a socket have to be owned, a window has to be resized
+
 #[path = "../common/mod.rs"]
-#[allow(unsafe_code)] // descriptors that arrive over a socket have to be owned
+
 mod common;
 
 mod namespaces;
 mod idmaps;
+mod labels;
+mod lifecycle;
 mod mounts;
+mod capabilities;
+mod hooks;
+mod identity;
+mod proc_masks;
 mod rootfs;
+mod seccomp_behaviour;
 mod devices;
+mod terminal;
