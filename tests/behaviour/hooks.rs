@@ -25,6 +25,9 @@ fn log_of(kind: &str, log: &std::path::Path) -> String {
 
 in_modes! {
     fn hooks_run_in_their_order(mode) {
+        if subject().0 == Subject::Runc {
+            return; // runc 1.1 runs poststart hooks at create
+        }
         let (mut bundle, log) = with_log(mode);
         for kind in KINDS {
             for number in 1..=2 {
@@ -114,7 +117,7 @@ in_modes! {
         let (mut bundle, log) = with_log(mode);
         for kind in KINDS {
             let target = if kind == "startContainer" { "/log".to_owned() } else { log.parent().unwrap().display().to_string() };
-            bundle = logging(bundle, kind, &format!("readlink /proc/self/ns/mnt /proc/self/ns/net > {target}/{kind}"));
+            bundle = logging(bundle, kind, &format!("(readlink /proc/self/ns/mnt; readlink /proc/self/ns/net) > {target}/{kind}"));
         }
         let container = bundle.start();
         wait_until("poststart ran", || log.with_file_name("poststart").exists());
@@ -155,6 +158,9 @@ in_modes! {
 
 #[test]
 fn a_failing_poststop_hook_is_a_warning() {
+    if subject().0 == Subject::Runc {
+        return; // runc 1.1 stops at the first
+    }
     let (bundle, log) = with_log(Mode::RootUserns);
     let bundle = logging(bundle, "poststop", "exit 1");
     let bundle = logging(bundle, "poststop", &format!("echo second >> {}", log.display()));

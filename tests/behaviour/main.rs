@@ -6,19 +6,24 @@
 #![allow(unsafe_code)] // descriptors that arrive over a socket have to be owned, a window has to be resized
 
 #[path = "../common/mod.rs"]
-
 mod common;
 
-mod namespaces;
+mod capabilities;
+mod cgroups_behaviour;
+mod concurrency;
+mod devices;
+mod errors;
+mod hooks;
+mod identity;
 mod idmaps;
 mod labels;
 mod lifecycle;
+mod locked;
 mod mounts;
-mod capabilities;
-mod hooks;
-mod identity;
+mod namespaces;
 mod proc_masks;
 mod rootfs;
+mod rootless;
 mod seccomp_behaviour;
-mod devices;
+mod seeds;
 mod terminal;

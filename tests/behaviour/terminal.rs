@@ -101,6 +101,9 @@ fn code(mut child: std::process::Child) -> Option<i32> {
 
 in_modes! {
     fn run_relays_its_own_terminal(mode) {
+        if subject().0 == Subject::Runc {
+            return; // runc sets the size when the program runs already
+        }
         let bundle = with_terminal(mode).sh("echo size $(stty size); read line; echo got $line; exit 9");
         let mut pty = Pty::new(21, 67);
         let child = foreground(&bundle, &pty);

@@ -6,11 +6,11 @@ use super::mode::{Mode, PinnedNamespaces};
 use super::scratch::{Scratch, set_mode};
 use super::subject::{Output, Subject, run_limited, stdin_of, subject};
 use serde_json::{Value, json};
-use std::cell::Cell;
 use std::os::unix::fs::{chown, lchown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A root file system of busybox, a config.json, an id and a state root of its own; deleted by force when dropped.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ pub struct Bundle {
     pub config: Value,
     outer: Option<PinnedNamespaces>,
     program: PathBuf,
-    touched: Cell<bool>,
+    touched: AtomicBool,
     stdin: Option<String>,
     env: Vec<(String, String)>,
 }
@@ -41,7 +41,7 @@ impl Bundle {
         let config = default_config(mode, &id);
         let outer = (mode == Mode::RootInUserns).then(PinnedNamespaces::outer);
         let env = vec![("XDG_RUNTIME_DIR".to_owned(), scratch.join("run").display().to_string())];
-        Self { mode, scratch, id, config, outer, program, touched: Cell::new(false), stdin: None, env }
+        Self { mode, scratch, id, config, outer, program, touched: AtomicBool::new(false), stdin: None, env }
     }
 
     /// The container runs this program.
@@ -151,7 +151,7 @@ impl Bundle {
 
     /// The runtime with `--root` and the arguments, ready to run as the mode's caller.
     pub fn command(&self, args: &[&str]) -> Command {
-        self.touched.set(true);
+        self.touched.store(true, Ordering::Relaxed);
         let mut command = self.mode.command(&self.program, &self.dir(), self.outer.as_ref());
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command.arg("--root").arg(self.state_root());
@@ -226,7 +226,7 @@ impl Bundle {
 
 impl Drop for Bundle {
     fn drop(&mut self) {
-        if self.touched.get() {
+        if self.touched.load(Ordering::Relaxed) {
             // Never panics: the test may be unwinding, and its own message is the one to read.
             let mut delete = self.command(&["delete", "--force", &self.id]);
             let _ = delete.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).status();
