@@ -1,0 +1,61 @@
+# urun: the targets of everyday work. `make` alone, or `make help`, lists them.
+
+CARGO   ?= cargo
+DESTDIR ?=
+PREFIX  ?= /usr/local
+TARGET  := x86_64-unknown-linux-gnu
+BINARY  := target/release/urun
+SUDO    := $(if $(filter 0,$(shell id -u)),,sudo)
+MANUALS := $(wildcard docs/man/*.8)
+
+.DEFAULT_GOAL := help
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## Build the static release binary, target/release/urun
+	$(CARGO) build --release --locked
+	@mkdir -p target/release
+	@ln -f target/$(TARGET)/release/urun $(BINARY) 2>/dev/null || cp -f target/$(TARGET)/release/urun $(BINARY)
+
+check: ## Check format, lints, licences of dependencies, manual page
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- --deny warnings
+	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --locked check; \
+	 else echo 'check: cargo-deny is not installed, its checks were skipped (cargo install cargo-deny)'; fi
+	@if command -v man >/dev/null; then scripts/check-man $(MANUALS); \
+	 else echo 'check: man is not installed, the manual page was not checked'; fi
+
+test: prepare ## Run every test; installs the Debian packages that are missing, asks for root by sudo
+	scripts/test
+
+test-root: prepare ## Run the tests that start containers, and no others
+	scripts/test --test behaviour
+
+test-long: prepare ## Run every test with many more random cases, and the behaviour on pure cgroup v2 as well
+	PROPTEST_CASES=20000 scripts/test
+	PURE_CGROUP2=1 scripts/test --test behaviour
+
+prepare: # Install what the tests need and the machine lacks
+	@scripts/packages test
+
+bench: build ## Measure `run` against crun, runc and the floor
+	@scripts/packages bench
+	$(CARGO) bench --locked
+
+fuzz: ## Fuzz the parsers for a minute each (needs a nightly toolchain and cargo-fuzz)
+	@for target in $$($(CARGO) fuzz list); do $(CARGO) fuzz run "$$target" -- -max_total_time=60 || exit 1; done
+
+demo: ## Run a real root file system in a user namespace and show both sides of it
+	@scripts/packages demo
+	@$(MAKE) --no-print-directory build
+	@$(SUDO) scripts/demo $(abspath $(BINARY))
+
+man: ## Read the manual page
+	man -l docs/man/urun.8
+
+install: build ## Install the binary and the manual page below DESTDIR and PREFIX (default /usr/local)
+	install -D -m 0755 $(BINARY) $(DESTDIR)$(PREFIX)/bin/urun
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man8 $(MANUALS)
+
+.PHONY: help build check test test-root test-long prepare bench fuzz demo man install

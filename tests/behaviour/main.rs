@@ -1,0 +1,29 @@
+//! Behaviour of the runtime, one topic a module, read back from the host side. Run one topic with
+//! `cargo test --test behaviour TOPIC::`, and with another runtime by `RUNTIME_UNDER_TEST=crun`.
+//!
+//! One crate and not one a file: it is compiled and linked once, and its tests share the machine's cores.
+
+#![allow(unsafe_code)] // descriptors that arrive over a socket have to be owned, a window has to be resized
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod capabilities;
+mod cgroups_behaviour;
+mod concurrency;
+mod devices;
+mod errors;
+mod hooks;
+mod identity;
+mod idmaps;
+mod labels;
+mod lifecycle;
+mod locked;
+mod mounts;
+mod namespaces;
+mod proc_masks;
+mod rootfs;
+mod rootless;
+mod seccomp_behaviour;
+mod seeds;
+mod terminal;
