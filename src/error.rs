@@ -65,7 +65,7 @@ impl Error {
     #[must_use]
     pub fn also(mut self, other: &Self) -> Self {
         if let Some(cause) = self.0.chain.last_mut() {
-            cause.push_str(&format!("; then {other}"));
+            *cause = format!("{cause}; then {other}");
         }
         self
     }

@@ -33,6 +33,7 @@ pub fn probe(config: &Config, caller: Caller, proc: &Proc) -> Result<(Facts, Opt
         joined,
         legacy_cgroups: !cgroups.legacy.is_empty(),
     };
-    let lsm = lsm::apply::probe(proc)?;
+    let labels = config.linux.mount_label.is_some() || config.process.as_ref().is_some_and(lsm::is_asked);
+    let lsm = if labels { lsm::probe(proc)? } else { lsm::Facts::default() };
     Ok((Facts { caller, namespaces, cgroups, lsm }, namespace))
 }

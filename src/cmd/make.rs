@@ -83,7 +83,7 @@ pub fn make(request: &CreateRequest, waits: Waits, log: &Log) -> Result<Made> {
     };
     let record = record(request, &config, &plan, &entry, &facts.caller);
     let mut attempt = Attempt { request, log, plan, record, entry, cgroup: None, master: None };
-    match attempt.launch(&proc, &bytes, waits, joins, user) {
+    match attempt.launch(Opened { proc, config: bytes, joins, user }, waits) {
         Ok(launched) => Ok(attempt.finish(launched)),
         Err(error) => Err(attempt.undo(error)),
     }
@@ -154,11 +154,10 @@ fn planned(request: &CreateRequest, preserved: &Preserved) -> plan::create::Requ
 fn seal_if_exposed(plan: &Plan, proc: &Proc) -> Result<()> {
     let image = seal::Image::open(proc)?;
     let stat = image.stat()?;
+    // Without maps of its own the container has the caller's ids or unknown ones.
     let maps = match (&plan.namespaces.user, &plan.namespaces.base) {
-        (User::Base, Base::Caller) => None,
         (_, Base::New { maps, .. }) | (User::New(maps), _) => Some(maps),
-        // Whoever may join a user namespace is above it, and so is the owner of the file in all but strange setups.
-        (User::Joined(_), _) | (_, Base::Joined(_)) => None,
+        _ => None,
     };
     let exposed = maps.is_none_or(|maps| maps.holds_uid(stat.st_uid) || stat.st_mode & 0o022 != 0);
     if exposed && !image.is_sealed() {
@@ -181,6 +180,14 @@ fn record(request: &CreateRequest, config: &Config, plan: &Plan, entry: &Entry, 
     record
 }
 
+/// What was opened before anything was made.
+struct Opened {
+    proc: Proc,
+    config: Vec<u8>,
+    joins: Vec<(i32, OwnedFd)>,
+    user: Option<OwnedFd>,
+}
+
 /// A container in the making.
 struct Attempt<'a> {
     request: &'a CreateRequest,
@@ -193,18 +200,12 @@ struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
-    fn launch(
-        &mut self,
-        proc: &Proc,
-        config: &[u8],
-        waits: Waits,
-        joins: Vec<(i32, OwnedFd)>,
-        user: Option<OwnedFd>,
-    ) -> Result<Launched> {
+    fn launch(&mut self, opened: Opened, waits: Waits) -> Result<Launched> {
+        let Opened { proc, config, joins, user } = opened;
         // On disk before the first thing that would outlive a crash.
         self.record.rdt.clone_from(&self.plan.rdt.owned);
         self.record.cgroup = self.plan.cgroup.record().to_json();
-        self.entry.save_config(config)?;
+        self.entry.save_config(&config)?;
         self.entry.save(&self.record)?;
         let cgroup = &*self.cgroup.insert(cgroup::create(&self.plan.cgroup)?);
         let park = match waits {
@@ -217,7 +218,7 @@ impl Attempt<'_> {
             document(&state_record, status, pid)
         };
         let mut serving = Serving {
-            proc,
+            proc: &proc,
             plan: &self.plan,
             request: self.request,
             log: self.log,
@@ -229,7 +230,7 @@ impl Attempt<'_> {
         };
         let setting = launch::Setting {
             plan: &self.plan,
-            proc,
+            proc: &proc,
             joins,
             user,
             cgroup: cgroup.directory_fd(),
@@ -293,7 +294,7 @@ impl Made {
         let listener = self.plan.filter.as_ref().and_then(|filter| filter.listener.as_ref());
         let agent = launch::start::agent(listener, &state, self.launched.init.pid)?;
         launch::start::start(&mut self.launched.link, &self.launched.init, agent.as_ref(), &mut |note| {
-            log.warning(note)
+            log.warning(note);
         })?;
         hook::run_all(&self.plan.hooks.poststart, &state, &self.plan.hooks.setting())
     }
@@ -369,13 +370,11 @@ impl Host for Serving<'_> {
     }
 
     fn terminal(&mut self, master: OwnedFd) -> Result<()> {
-        match &self.request.console_socket {
-            Some(socket) => tty::console::hand_over(socket, master.as_fd(), "/dev/pts/0"),
-            None => {
-                *self.master = Some(master);
-                Ok(())
-            }
+        if let Some(socket) = &self.request.console_socket {
+            return tty::console::hand_over(socket, master.as_fd(), "/dev/pts/0");
         }
+        *self.master = Some(master);
+        Ok(())
     }
 
     fn note(&mut self, note: &Error) {

@@ -38,14 +38,12 @@ const ENTERED: [NamespaceKind; 4] =
     [NamespaceKind::Network, NamespaceKind::Ipc, NamespaceKind::Uts, NamespaceKind::Cgroup];
 
 /// Body of the assembler process; `near` are the copies of the runtime's ends.
-pub(super) fn run(setting: &Setting<'_>, ends: Ends, near: (impl AsFd, impl AsFd)) -> i32 {
+pub(super) fn run(setting: &Setting<'_>, ends: Ends, near: [BorrowedFd<'_>; 2]) -> i32 {
     let Ends { mut runtime, init } = ends;
-    let result = sys::fd::close_copy(near.0.as_fd())
-        .and_then(|()| sys::fd::close_copy(near.1.as_fd()))
-        .and_then(|()| {
-            let mut assembler = Assembler { setting, runtime: &mut runtime };
-            assembler.run(init)
-        });
+    let result = near.into_iter().try_for_each(sys::fd::close_copy).and_then(|()| {
+        let mut assembler = Assembler { setting, runtime: &mut runtime };
+        assembler.run(init)
+    });
     let Err(error) = result else { return 0 };
     // Nobody is left to tell when this fails; the runtime hears the end of the line.
     let _ = runtime.say(&FromAssembler::Failed(error));

@@ -97,8 +97,7 @@ pub fn launch(setting: &Setting<'_>, host: &mut dyn Host) -> Result<Launched> {
     let ends = Ends { runtime: far, init: init_far };
     let assembler = clone::spawn(&Birth::default(), || {
         // The copies of the runtime's ends have to go, or the end of a line is never heard.
-        let near = (&to_assembler, &to_init);
-        assembler::run(setting, ends, near)
+        assembler::run(setting, ends, [to_assembler.as_fd(), to_init.as_fd()])
     })
     .context("make the assembler")?;
     let mut server =

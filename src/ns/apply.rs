@@ -78,12 +78,10 @@ pub fn write_base_maps(proc: &Proc, pid: i32, maps: &Maps, writer: Writer) -> Re
 
 /// Writes the offsets of the time namespace that the children of `pid` will be in, time_namespaces(7).
 pub fn write_time_offsets(proc: &Proc, pid: i32, offsets: TimeOffsets) -> Result<()> {
-    let mut text = String::new();
-    for (clock, offset) in [("monotonic", offsets.monotonic), ("boottime", offsets.boottime)] {
-        if let Some((seconds, nanoseconds)) = offset {
-            text.push_str(&format!("{clock} {seconds} {nanoseconds}\n"));
-        }
-    }
+    let text: String = [("monotonic", offsets.monotonic), ("boottime", offsets.boottime)]
+        .into_iter()
+        .filter_map(|(clock, offset)| offset.map(|(seconds, rest)| format!("{clock} {seconds} {rest}\n")))
+        .collect();
     match text.is_empty() {
         true => Ok(()),
         false => {
@@ -136,7 +134,8 @@ pub fn parse(text: &str) -> Result<Vec<IdMap>> {
 
 /// A map as the kernel takes it: in one write.
 fn text(lines: &[IdMap]) -> String {
-    lines.iter().map(|line| format!("{} {} {}\n", line.container, line.host, line.size)).collect()
+    let line = |line: &IdMap| format!("{} {} {}\n", line.container, line.host, line.size);
+    lines.iter().map(line).collect::<Vec<_>>().concat()
 }
 
 fn tool(name: &str, pid: i32, lines: &[IdMap], file: &str) -> Result<()> {

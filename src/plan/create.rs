@@ -137,11 +137,11 @@ impl Inner<'_> {
         let caller = &self.facts.caller;
         let network = NamespaceKind::Network;
         let label = match &self.config.linux.mount_label {
-            Some(label) if self.facts.lsm.selinux => {
-                let (kind, value) = lsm::mount_option(label, &self.config.annotations)?;
+            Some(label) => {
+                let (kind, value) = lsm::mount_option(label, self.facts.lsm, &self.config.annotations)?;
                 Some(mount::plan::Label { kind: kind.to_owned(), value })
             }
-            _ => None,
+            None => None,
         };
         let request = mount::Request {
             terminal: self.config.process.as_ref().is_some_and(|process| process.terminal),

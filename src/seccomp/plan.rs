@@ -41,7 +41,8 @@ pub fn plan(profile: &Seccomp) -> Result<Filter> {
     Ok(Filter { program, flags: flags(profile.flags, listener.is_some()), listener })
 }
 
-fn listener(profile: &Seccomp) -> Result<Option<Listener>> {
+/// Who is asked about the calls that the profile leaves to somebody; none where it leaves none.
+pub fn listener(profile: &Seccomp) -> Result<Option<Listener>> {
     let Some(path) = &profile.listener_path else {
         if profile.listener_metadata.is_some() {
             return Err(Error::new("linux.seccomp.listenerMetadata needs linux.seccomp.listenerPath"));

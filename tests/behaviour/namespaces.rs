@@ -44,11 +44,17 @@ in_modes! {
 /// The user namespace that owns a namespace, asked through the kernel's own tool.
 fn owner_of(process: Proc, file: &str) -> String {
     let path = process.path("ns").join(file);
-    let output = std::process::Command::new("lsns").args(["-n", "-o", "NS,ONS", "-p"]).arg(process.0.to_string()).output();
+    let output = std::process::Command::new("lsns")
+        .args(["-n", "-o", "NS,ONS", "-p"])
+        .arg(process.0.to_string())
+        .output();
     let table = String::from_utf8(output.unwrap().stdout).unwrap();
     let link = std::fs::read_link(path).unwrap().display().to_string();
     let number = link.split(['[', ']']).nth(1).unwrap().to_owned();
-    let line = table.lines().find(|line| line.trim().starts_with(&number)).unwrap_or_else(|| panic!("{link}: {table}"));
+    let line = table
+        .lines()
+        .find(|line| line.trim().starts_with(&number))
+        .unwrap_or_else(|| panic!("{link}: {table}"));
     format!("user:[{}]", line.split_whitespace().nth(1).unwrap())
 }
 

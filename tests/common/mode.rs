@@ -144,7 +144,11 @@ impl Mode {
             Some(outer) => {
                 let mut command = Command::new("nsenter");
                 command.args(["--user", "--mount", "--setuid", "0", "--setgid", "0", "--target"]);
-                command.arg(outer.pid().to_string()).arg(format!("--wdns={}", dir.display())).arg("--").arg(program);
+                command
+                    .arg(outer.pid().to_string())
+                    .arg(format!("--wdns={}", dir.display()))
+                    .arg("--")
+                    .arg(program);
                 command
             }
         };
@@ -224,7 +228,8 @@ impl PinnedNamespaces {
         if let Some((first, count)) = ids {
             assert_ne!(of("self", "user"), of(&pinned.pid().to_string(), "user"));
             for map in ["uid_map", "gid_map"] {
-                std::fs::write(format!("/proc/{}/{map}", pinned.pid()), format!("0 {first} {count}\n")).unwrap();
+                std::fs::write(format!("/proc/{}/{map}", pinned.pid()), format!("0 {first} {count}\n"))
+                    .unwrap();
             }
         }
         pinned
