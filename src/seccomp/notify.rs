@@ -8,13 +8,14 @@ use crate::{
     sys,
 };
 use nix::{
-    poll::{PollFd, PollFlags, PollTimeout},
+    errno::Errno,
+    poll::{PollFd, PollFlags, ppoll},
     sys::{
         socket::{
             AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, connect, sendmsg,
             setsockopt, socket, sockopt::SendTimeout,
         },
-        time::TimeVal,
+        time::{TimeSpec, TimeVal},
     },
 };
 use std::{
@@ -29,6 +30,9 @@ const FD_NAME: &str = "seccompFd";
 
 /// What the kernel calls a listener in /proc/PID/fd.
 const LISTENER: &str = "anon_inode:seccomp notify";
+
+/// Between two looks at the process.
+const PAUSE: TimeSpec = TimeSpec::new(0, 100_000);
 
 /// `ContainerProcessState`: what an agent learns about the process.
 ///
@@ -63,10 +67,12 @@ pub fn fetch(pidfd: BorrowedFd<'_>, number: RawFd, deadline: Instant) -> Result<
                     .hint("pidfd_getfd(2) needs CAP_SYS_PTRACE in the user namespace of the process");
             }
         }
-        // The kernel has no event for "a descriptor appeared"; a millisecond is its shortest wait for "or it ended".
+        // The kernel has no event for "a descriptor appeared", only one for "the process ended".
         let mut ended = [PollFd::new(pidfd, PollFlags::POLLIN)];
-        let count =
-            nix::poll::poll(&mut ended, PollTimeout::from(1u8)).context("poll the filtered process")?;
+        let count = match ppoll(&mut ended, Some(PAUSE), None) {
+            Err(Errno::EINTR) => 0,
+            other => other.context("poll the filtered process")?,
+        };
         if count > 0 {
             bail!("fetch the seccomp listener: the process ended before its filter was loaded");
         }

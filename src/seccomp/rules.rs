@@ -7,11 +7,14 @@
 //! - an entry that only adds conditions to an earlier one is not reached;
 //! - two entries that test the same and want different actions are an error.
 //!
-//! Where libseccomp's own merging loses track (two entries that both start with `≠`, `<` or `>` on one argument and go
-//! on with another argument), its filter grants what no entry grants; here each entry stands for itself.
+//! Where libseccomp (2.5.4, 2.6.0) contradicts its own rules, each entry here still stands for itself. Its programs
+//! - share tails of blocks between calls and architectures without loading what the tail compares;
+//! - go from a failed 64-bit bound to the next one with the low half loaded instead of the high one;
+//! - merge two entries that start with `≠`, `<` or `>` on one argument so that what follows one follows the other too.
 
 use super::{
     arch::{Abi, Width, abi},
+    asm::MAX_INSTRUCTIONS,
     table::{ARM_PRIVATE, Row, multiplexed},
 };
 use crate::{
@@ -19,6 +22,7 @@ use crate::{
     error::Result,
     spec::seccomp::{Action, Arch, Arg, Operator, Seccomp},
 };
+
 /// Offsets in `struct seccomp_data` (linux/seccomp.h).
 pub(super) mod offset {
     pub const NUMBER: u32 = 0;
@@ -241,6 +245,9 @@ fn merge(mut entries: Vec<Entry>) -> Result<Vec<(u32, Verdict)>> {
         let verdict = if let Some(entry) = call.iter().find(|entry| entry.steps.is_empty()) {
             Verdict::Always(entry.ret)
         } else {
+            if call.len() > MAX_INSTRUCTIONS {
+                bail!("the system call {} has {} entries with conditions", call[0].name, call.len());
+            }
             let mut ordered = Vec::with_capacity(call.len());
             order(call.iter().collect(), 0, &mut ordered)?;
             Verdict::First(ordered)

@@ -108,6 +108,27 @@ fn bounds_of_64_bits_hold_where_libseccomp_loses_them() {
 }
 
 #[test]
+fn a_call_costs_a_dozen_instructions_and_not_hundreds() {
+    for (name, profile) in golden() {
+        let program = compiled(&profile, Arch::X86_64, Unknown::Enosys);
+        let (_, audit, little_endian) = facts(Arch::X86_64);
+        let conditional = |number| {
+            let names = |rule: &&Rule| {
+                rule.names.iter().any(|n| Row::find(n).and_then(|r| r.number(Arch::X86_64)) == number)
+            };
+            profile.syscalls.iter().filter(names).any(|rule| !rule.args.is_empty())
+        };
+        let numbers: Vec<_> = (0..480).filter(|number| !conditional(Some(*number))).collect();
+        let steps =
+            |&number: &u32| run(&program, &Call { number, arch: audit, args: [0; 6], little_endian }).1;
+        let (most, sum) =
+            (numbers.iter().map(steps).max().unwrap(), numbers.iter().map(steps).sum::<usize>());
+        println!("{name}: {most} at most, {} tenths in the mean", sum * 10 / numbers.len());
+        assert!(most <= 16, "{name}: {most}");
+    }
+}
+
+#[test]
 fn contradicting_entries_are_an_error_that_names_the_call() {
     let same = [(0, Operator::Eq, 5, 0)];
     let rules = vec![rule(&["read"], Action::Allow, &same), rule(&["read"], Action::Trap, &same)];
