@@ -36,6 +36,7 @@ const PROC_ROOT_INODE: u64 = 1;
 
 impl Assembler<'_> {
     pub(super) fn attach(&mut self, attach: &Attach) -> Result<()> {
+        self.directory = None;
         let destination = attach.destination.as_path();
         let there = self.root.find_existing(destination, attach.link).map_err(refuse_symlink(attach))?;
         let mount = match &attach.what {
@@ -49,14 +50,15 @@ impl Assembler<'_> {
             },
             What::Late(path) => mount::clone_path(path, AT_RECURSIVE)?,
         };
-        let missing = if kind(&mount)? == SFlag::S_IFDIR { Missing::Directory } else { Missing::File };
+        let is_new = matches!(attach.what, What::Filesystem(_));
+        let is_directory = is_new || kind(&mount)? == SFlag::S_IFDIR;
+        let missing = if is_directory { Missing::Directory } else { Missing::File };
         let target = match there {
             Some(there) => same_kind(there, missing)?,
-            None => self.root.find_or_create(destination, attach.link, missing)?,
+            None => self.root.create(destination, attach.link, missing)?,
         };
         guard_proc(&self.root, &target, &mount, destination)?;
-        let attributes_done = matches!(attach.what, What::Filesystem(_));
-        self.change(&mount, &attach.change, attributes_done, destination)?;
+        self.change(&mount, &attach.change, is_new, destination)?;
         mount::attach(mount.as_fd(), target.as_fd())?;
         if attach.delay_read_only {
             self.delayed.push((destination.to_owned(), mount));
@@ -213,16 +215,17 @@ fn set(mount: &OwnedFd, attributes: Attributes, depth: i32) -> Result<()> {
 
 /// Refuses to hide what lies in a procfs, whatever path led there.
 fn guard_proc(root: &Rootfs, target: &OwnedFd, mount: &OwnedFd, destination: &Path) -> Result<()> {
-    if is_proc_root(target)? || destination == Path::new("/proc") {
+    let inside = on_proc(target)?;
+    if !inside && destination != Path::new("/proc") {
+        return Ok(());
+    }
+    let there = fstat(target).context("fstat")?;
+    if !inside || there.st_ino == PROC_ROOT_INODE {
         if is_proc_root(mount)? {
             return Ok(());
         }
         crate::bail!("only a procfs can be mounted over /proc");
     }
-    if !on_proc(target)? {
-        return Ok(());
-    }
-    let there = fstat(target).context("fstat")?;
     for allowed in OVER_PROC {
         let Some(file) = root.find_existing(Path::new(allowed), Link::Refuse)? else { continue };
         let file = fstat(&file).context("fstat")?;
