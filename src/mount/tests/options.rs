@@ -12,12 +12,13 @@ use crate::{
         IdMap, MountKind,
         mount::{MountIdMap, MountIds, Propagation, PropagationKind},
     },
-    sys::fork::NamespaceHolder,
+    sys::fork::{NamespaceHolder, isolated},
 };
 use nix::{
+    errno::Errno,
     libc::{MOUNT_ATTR_NOEXEC, MOUNT_ATTR_RDONLY},
-    mount::{MsFlags, mount},
-    sched::{CloneFlags, unshare},
+    mount::{MntFlags, MsFlags, mount, umount2},
+    sched::{CloneFlags, setns, unshare},
 };
 use std::{
     fs,
@@ -62,6 +63,42 @@ fn a_rootless_runtime_binds_what_it_cannot_make() {
             holder.stop().unwrap();
         });
     }
+}
+
+#[test]
+fn a_root_that_was_assembled_outside_is_locked_inside() {
+    scratch(|scratch| {
+        let holder = NamespaceHolder::start().unwrap();
+        for file in ["uid_map", "gid_map"] {
+            fs::write(format!("/proc/{}/{file}", holder.pid()), "0 100000 65536").unwrap();
+        }
+        let namespace = fs::File::open(format!("/proc/{}/ns/user", holder.pid())).unwrap();
+        let mut config = usual(&scratch.join("root"));
+        config.linux.namespaces.clear();
+        chown(scratch.join("root"), Some(100_000), Some(100_000)).unwrap();
+        isolated::act_as(100_000);
+        let assembled = assembled(&config, &Request::default(), &mapped()).unwrap();
+        enter_root(&assembled, Root::Pivot).unwrap();
+        setns(namespace, CloneFlags::CLONE_NEWUSER).unwrap();
+        nix::unistd::setresgid(0.into(), 0.into(), 0.into()).unwrap();
+        nix::unistd::setresuid(0.into(), 0.into(), 0.into()).unwrap();
+        unshare(CloneFlags::CLONE_NEWNS).unwrap();
+        for path in ["/proc/timer_list", "/sys/firmware", "/proc/sys", "/dev"] {
+            assert_eq!(umount2(path, MntFlags::MNT_DETACH), Err(Errno::EINVAL), "{path}");
+        }
+        let remount = MsFlags::MS_REMOUNT | MsFlags::MS_BIND;
+        let refused = mount(None::<&str>, "/proc/sys", None::<&str>, remount, None::<&str>);
+        assert_eq!(refused, Err(Errno::EPERM));
+        fs::write("/dev/null", "x").unwrap();
+        let _master = fs::File::open("/dev/ptmx").unwrap();
+        assert_eq!(fs::metadata("/dev/pts/0").unwrap().uid(), 0);
+        for path in ["/dev", "/dev/zero", "/dev/pts", "/dev/mqueue"] {
+            assert_eq!(fs::metadata(path).unwrap().uid(), 0, "{path}");
+        }
+        fs::create_dir("/new").unwrap();
+        mount(None::<&str>, "/new", Some("tmpfs"), MsFlags::empty(), None::<&str>).unwrap();
+        umount2("/new", MntFlags::empty()).unwrap();
+    });
 }
 
 #[test]
