@@ -261,8 +261,8 @@ fn explain_refusal(error: Error, fstype: &str) -> Error {
     }
     match fstype {
         "proc" => error.hint(
-            "inside a user namespace the procfs that is visible must not be masked: give the outer container an unmasked \
-             /proc (procMount: Unmasked), or share its pid namespace and bind /proc",
+            "in a user namespace, a procfs needs a pid namespace of the container's own and a visible /proc without masks: \
+             give the outer container an unmasked /proc (procMount: Unmasked), or bind /proc",
         ),
         "sysfs" => error.hint(
             "the network namespace belongs to another user namespace: use a network of the container's own, or mount \

@@ -46,7 +46,8 @@ pub struct Label {
 pub struct Facts {
     /// The bundle, absolute.
     pub bundle: PathBuf,
-    /// How the container's ids appear to the assembler.
+    /// How the container's ids appear to the assembler. A rootless runtime whose user namespace is the container's gives
+    /// identity maps of the ids that exist there, so that others (the tty group) are known to be missing.
     pub outside: Outside,
     /// mknod(2) makes devices that work: initial user namespace and CAP_MKNOD.
     pub can_mknod: bool,

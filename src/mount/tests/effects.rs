@@ -4,7 +4,7 @@ use super::{add, bind, config, facts, fs as filesystem, mapped, terminal, text, 
 use crate::{
     error::Result,
     mount::{Assembled, Facts, Request, Root, Setting, assemble, enter_root, open_sources, plan},
-    spec::Config,
+    spec::{Config, MountKind},
     sys::{
         fork::{NamespaceHolder, isolated},
         xattr,
@@ -130,10 +130,27 @@ fn binds_are_created_at_the_right_kind_of_mount_point_with_their_flags() {
         let mut config = config(&scratch.join("root"));
         add(&mut config, "/a/ro", bind(scratch.join("volume"))).attrs.set = MOUNT_ATTR_RDONLY;
         add(&mut config, "/a/rro", bind(scratch.join("volume"))).recursive_attrs.set = MOUNT_ATTR_RDONLY;
+        let source = scratch.join("volume");
+        add(&mut config, "/a/top", MountKind::Bind { source, recursive: false });
         assembled(&config, &Request::default(), &facts()).unwrap();
+        assert!(mounted("/mnt/root/a/top").is_some() && mounted("/mnt/root/a/top/sub").is_none());
         assert!(mounted("/mnt/root/a/ro").unwrap().contains(" ro,"));
         assert!(mounted("/mnt/root/a/ro/sub").unwrap().contains(" rw,"));
         assert!(mounted("/mnt/root/a/rro/sub").unwrap().contains(" ro,"));
+    });
+}
+
+#[test]
+fn a_file_is_not_mounted_on_a_directory() {
+    scratch(|scratch| {
+        fs::create_dir(scratch.join("root/dir")).unwrap();
+        fs::write(scratch.join("file"), "").unwrap();
+        let mut config = config(&scratch.join("root"));
+        add(&mut config, "/dir", bind(scratch.join("file")));
+        let error = assembled(&config, &Request::default(), &facts()).unwrap_err();
+        let words =
+            "mounts[0]: mount /mnt/file on /dir: source and destination differ: Not a directory (ENOTDIR)";
+        assert_eq!(error.to_string(), words);
     });
 }
 

@@ -102,6 +102,19 @@ fn a_root_that_was_assembled_outside_is_locked_inside() {
 }
 
 #[test]
+fn a_procfs_that_the_kernel_refuses_is_explained() {
+    scratch(|scratch| {
+        // A user namespace without a pid namespace of its own.
+        unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS).unwrap();
+        let mut config = config(&scratch.join("root"));
+        add(&mut config, "/proc", filesystem("proc"));
+        let error = assembled(&config, &Request::default(), &rootless()).unwrap_err();
+        assert!(error.to_string().starts_with("mounts[0]: mount proc on /proc: "), "{error}");
+        assert!(error.remedy().unwrap().contains("procMount: Unmasked"));
+    });
+}
+
+#[test]
 fn locked_flags_stay_and_are_named_when_asked_away() {
     scratch(|scratch| {
         let volume = scratch.join("volume");
