@@ -148,6 +148,12 @@ impl Assembler<'_> {
         parameters: &[Parameter],
     ) -> Result<()> {
         let mount = self.root.find(destination, Link::Follow)?;
+        let (_, is_root) = mount::mount_of(mount.as_fd())?;
+        if !is_root {
+            return Err(
+                Error::new("nothing is mounted there").hint("remount changes a mount of an earlier entry")
+            );
+        }
         if !parameters.is_empty() {
             let superblock = Configuration::pick(mount.as_fd())?;
             configure(&superblock, parameters)?;

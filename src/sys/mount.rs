@@ -3,7 +3,7 @@
 use super::{check, check_fd, cstring, show};
 use crate::error::{Context, Error, Result};
 use std::{
-    ffi::{CStr, c_int},
+    ffi::{CStr, c_int, c_long},
     os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd},
     path::Path,
 };
@@ -173,4 +173,18 @@ pub fn pivot_here() -> Result<()> {
     check(ret, || "pivot_root(\".\", \".\")".into())?;
     nix::mount::umount2(".", nix::mount::MntFlags::MNT_DETACH).context("umount2(\".\", MNT_DETACH)")?;
     nix::unistd::chdir("/").context("chdir(\"/\")")
+}
+
+/// The id of the mount that holds the object behind a descriptor, and whether the object is that mount's root (statx(2)).
+pub fn mount_of(fd: BorrowedFd<'_>) -> Result<(u64, bool)> {
+    // SAFETY: statx is plain data for which all zeroes is valid.
+    let mut stat: libc::statx = unsafe { std::mem::zeroed() };
+    // SAFETY: the descriptor is open, the string NUL-terminated, `stat` a whole statx.
+    let ret = unsafe {
+        let flags = libc::AT_EMPTY_PATH | libc::AT_SYMLINK_NOFOLLOW;
+        libc::statx(fd.as_raw_fd(), c"".as_ptr(), flags, libc::STATX_MNT_ID, &raw mut stat)
+    };
+    check(c_long::from(ret), || format!("statx({}, STATX_MNT_ID)", show(fd)))?;
+    let root = stat.stx_attributes & u64::from(libc::STATX_ATTR_MOUNT_ROOT.cast_unsigned()) != 0;
+    Ok((stat.stx_mnt_id, root))
 }

@@ -237,6 +237,11 @@ fn a_mount_that_is_there_is_changed() {
         assembled(&config, &Request::default(), &facts()).unwrap();
         let a = mounted("/mnt/root/a").unwrap();
         assert!(a.contains(" ro,") && a.contains("size=64k"), "{a}");
+        config.mounts.remove(0);
+        fs::create_dir_all(scratch.join("other/a")).unwrap();
+        config.root.path = scratch.join("other");
+        let error = assembled(&config, &Request::default(), &facts()).unwrap_err().to_string();
+        assert_eq!(error, "mounts[1]: remount /a: nothing is mounted there");
     });
 }
 
