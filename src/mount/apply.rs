@@ -17,6 +17,7 @@ use nix::{
 use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
+    rc::Rc,
 };
 
 /// What exists only at run time.
@@ -64,6 +65,8 @@ pub(super) struct Assembler<'a> {
     pub(super) opened: Vec<Opened>,
     pub(super) idmaps: Vec<OwnedFd>,
     pub(super) setting: Setting<'a>,
+    /// The directory that devices and symlinks were made in last.
+    pub(super) directory: Option<(PathBuf, Rc<OwnedFd>)>,
     /// Mounts that become read-only later.
     pub(super) delayed: Vec<(PathBuf, OwnedFd)>,
     /// The host's null device, proven to be it.
@@ -92,6 +95,7 @@ fn run(plan: &Plan, sources: Sources, setting: Setting<'_>) -> Result<Assembled>
         opened: sources.opened,
         idmaps: sources.idmaps,
         setting,
+        directory: None,
         delayed: Vec::new(),
         null: None,
         empty: None,

@@ -36,6 +36,7 @@ const PROC_ROOT_INODE: u64 = 1;
 
 impl Assembler<'_> {
     pub(super) fn attach(&mut self, attach: &Attach) -> Result<()> {
+        self.directory = None;
         let destination = attach.destination.as_path();
         let there = self.root.find_existing(destination, attach.link).map_err(refuse_symlink(attach))?;
         let mount = match &attach.what {
@@ -49,14 +50,15 @@ impl Assembler<'_> {
             },
             What::Late(path) => mount::clone_path(path, AT_RECURSIVE)?,
         };
-        let missing = if kind(&mount)? == SFlag::S_IFDIR { Missing::Directory } else { Missing::File };
+        let is_new = matches!(attach.what, What::Filesystem(_));
+        let is_directory = is_new || kind(&mount)? == SFlag::S_IFDIR;
+        let missing = if is_directory { Missing::Directory } else { Missing::File };
         let target = match there {
             Some(there) => same_kind(there, missing)?,
-            None => self.root.find_or_create(destination, attach.link, missing)?,
+            None => self.root.create(destination, attach.link, missing)?,
         };
         guard_proc(&self.root, &target, &mount, destination)?;
-        let attributes_done = matches!(attach.what, What::Filesystem(_));
-        self.change(&mount, &attach.change, attributes_done, destination)?;
+        self.change(&mount, &attach.change, is_new, destination)?;
         mount::attach(mount.as_fd(), target.as_fd())?;
         if attach.delay_read_only {
             self.delayed.push((destination.to_owned(), mount));
@@ -146,6 +148,12 @@ impl Assembler<'_> {
         parameters: &[Parameter],
     ) -> Result<()> {
         let mount = self.root.find(destination, Link::Follow)?;
+        let (_, is_root) = mount::mount_of(mount.as_fd())?;
+        if !is_root {
+            return Err(
+                Error::new("nothing is mounted there").hint("remount changes a mount of an earlier entry")
+            );
+        }
         if !parameters.is_empty() {
             let superblock = Configuration::pick(mount.as_fd())?;
             configure(&superblock, parameters)?;
@@ -213,16 +221,17 @@ fn set(mount: &OwnedFd, attributes: Attributes, depth: i32) -> Result<()> {
 
 /// Refuses to hide what lies in a procfs, whatever path led there.
 fn guard_proc(root: &Rootfs, target: &OwnedFd, mount: &OwnedFd, destination: &Path) -> Result<()> {
-    if is_proc_root(target)? || destination == Path::new("/proc") {
+    let inside = on_proc(target)?;
+    if !inside && destination != Path::new("/proc") {
+        return Ok(());
+    }
+    let there = fstat(target).context("fstat")?;
+    if !inside || there.st_ino == PROC_ROOT_INODE {
         if is_proc_root(mount)? {
             return Ok(());
         }
         crate::bail!("only a procfs can be mounted over /proc");
     }
-    if !on_proc(target)? {
-        return Ok(());
-    }
-    let there = fstat(target).context("fstat")?;
     for allowed in OVER_PROC {
         let Some(file) = root.find_existing(Path::new(allowed), Link::Refuse)? else { continue };
         let file = fstat(&file).context("fstat")?;
@@ -258,8 +267,8 @@ fn explain_refusal(error: Error, fstype: &str) -> Error {
     }
     match fstype {
         "proc" => error.hint(
-            "inside a user namespace the procfs that is visible must not be masked: give the outer container an unmasked \
-             /proc (procMount: Unmasked), or share its pid namespace and bind /proc",
+            "in a user namespace, a procfs needs a pid namespace of the container's own and a visible /proc without masks: \
+             give the outer container an unmasked /proc (procMount: Unmasked), or bind /proc",
         ),
         "sysfs" => error.hint(
             "the network namespace belongs to another user namespace: use a network of the container's own, or mount \

@@ -22,7 +22,7 @@ use std::{
 };
 
 /// Directories within each other; descriptors are held along the way.
-const MAX_DEPTH: usize = 256;
+const MAX_DEPTH: usize = 200;
 
 /// Copies the content of the directory `from` and its own owner, mode and times to `to`.
 pub(super) fn copy_tree(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {

@@ -3,7 +3,7 @@
 use super::{
     apply::{Assembler, Terminal},
     op::{Device, DeviceFrom, Existing, Link, Node},
-    root::kind,
+    root::{Missing, kind},
     source::{Opened, node_of},
 };
 use crate::{
@@ -23,6 +23,7 @@ use std::{
     ffi::OsStr,
     os::fd::{AsFd, OwnedFd},
     path::Path,
+    rc::Rc,
 };
 
 const FIND: OFlag = OFlag::O_PATH.union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
@@ -31,12 +32,12 @@ const DEVPTS_MAGIC: nix::libc::__fsword_t = 0x1cd1;
 
 impl Assembler<'_> {
     pub(super) fn device(&mut self, device: &Device) -> Result<()> {
-        let (directory, name) = self.root.parent(&device.path)?;
+        let (directory, name) = self.parent(&device.path)?;
         match device.from {
             DeviceFrom::Make { mode, uid, gid } => {
                 make_node(&directory, name, device.node, mode)?;
                 if uid.is_some() || gid.is_some() {
-                    let node = openat(&directory, name, FIND, Mode::empty()).context("open")?;
+                    let node = openat(&*directory, name, FIND, Mode::empty()).context("open")?;
                     let (uid, gid) = (uid.map(Uid::from_raw), gid.map(Gid::from_raw));
                     fchownat(&node, "", uid, gid, AtFlags::AT_EMPTY_PATH).context("chown")?;
                 }
@@ -51,16 +52,35 @@ impl Assembler<'_> {
         }
     }
 
-    pub(super) fn symlink(&self, target: &Path, path: &Path, existing: Existing) -> Result<()> {
-        let (directory, name) = self.root.parent(path)?;
-        let made = symlinkat(target, &directory, name);
-        let same = || readlinkat(&directory, name).is_ok_and(|text| text == target.as_os_str());
+    /// The directory that holds `path`, made where it is missing, and the last component. Neighbours come one after the
+    /// other, so the directory is kept until something is mounted.
+    fn parent<'p>(&mut self, path: &'p Path) -> Result<(Rc<OwnedFd>, &'p OsStr)> {
+        let (Some(above), Some(name)) = (path.parent(), path.file_name()) else {
+            crate::bail!("{} names nothing", path.display());
+        };
+        if let Some((known, directory)) = &self.directory
+            && known == above
+        {
+            return Ok((Rc::clone(directory), name));
+        }
+        let found = self.root.find_existing(above, Link::Follow)?;
+        let directory =
+            found.map_or_else(|| self.root.create(above, Link::Follow, Missing::Directory), Ok)?;
+        let directory = Rc::new(directory);
+        self.directory = Some((above.to_owned(), Rc::clone(&directory)));
+        Ok((directory, name))
+    }
+
+    pub(super) fn symlink(&mut self, target: &Path, path: &Path, existing: Existing) -> Result<()> {
+        let (directory, name) = self.parent(path)?;
+        let made = symlinkat(target, &*directory, name);
+        let same = || readlinkat(&*directory, name).is_ok_and(|text| text == target.as_os_str());
         match (made, existing) {
             (Ok(()), _) | (Err(Errno::EEXIST), Existing::Keep) => Ok(()),
             (Err(Errno::EEXIST), _) if same() => Ok(()),
             (Err(Errno::EEXIST), Existing::Replace) => {
-                unlinkat(&directory, name, UnlinkatFlags::NoRemoveDir).context("remove what is there")?;
-                symlinkat(target, &directory, name).context("symlink")
+                unlinkat(&*directory, name, UnlinkatFlags::NoRemoveDir).context("remove what is there")?;
+                symlinkat(target, &*directory, name).context("symlink")
             }
             (Err(Errno::EEXIST), Existing::Same) => Err(Error::new("something else is there already")),
             (Err(errno), _) => Err(errno).context("symlink"),
@@ -82,7 +102,7 @@ impl Assembler<'_> {
         pty::unlock(master.as_fd())?;
         let peer = pty::open_peer(master.as_fd())?;
         fchown(&peer, Some(Uid::from_raw(uid)), None).context("chown the terminal")?;
-        let (directory, name) = self.root.parent(Path::new("/dev/console"))?;
+        let (directory, name) = self.parent(Path::new("/dev/console"))?;
         let target = mount_point(&directory, name)?;
         mount::attach(mount::clone_fd(peer.as_fd(), 0)?.as_fd(), target.as_fd())?;
         self.terminal = Some(Terminal { master, peer });

@@ -46,7 +46,8 @@ pub struct Label {
 pub struct Facts {
     /// The bundle, absolute.
     pub bundle: PathBuf,
-    /// How the container's ids appear to the assembler.
+    /// How the container's ids appear to the assembler. A rootless runtime whose user namespace is the container's gives
+    /// identity maps of the ids that exist there, so that others (the tty group) are known to be missing.
     pub outside: Outside,
     /// mknod(2) makes devices that work: initial user namespace and CAP_MKNOD.
     pub can_mknod: bool,
@@ -80,7 +81,7 @@ pub fn plan(config: &Config, request: &Request, facts: &Facts) -> Result<Plan> {
         planner.mount(mount).with_context(|| format!("mounts[{}]", mount.index))?;
     }
     planner.devices()?;
-    planner.protection();
+    planner.protection()?;
     let Planner { sources, idmaps, ops, .. } = planner;
     let rootfs = facts.bundle.join(&config.root.path);
     Ok(Plan { rootfs, propagation: config.linux.rootfs_propagation, owner, sources, idmaps, ops })
@@ -206,8 +207,15 @@ impl Planner<'_> {
     }
 
     /// What comes after everything is in place. A read-only path is cloned, so masks follow it.
-    fn protection(&mut self) {
+    fn protection(&mut self) -> Result<()> {
         let linux = &self.config.linux;
+        for (list, paths) in [("maskedPaths", &linux.masked_paths), ("readonlyPaths", &linux.readonly_paths)]
+        {
+            if paths.iter().any(|path| clean(path) == Path::new("/")) {
+                return Err(Error::new(format_args!("linux.{list}: / is the whole root file system"))
+                    .hint("root.readonly makes the root file system read-only"));
+            }
+        }
         self.ops.extend(linux.readonly_paths.iter().map(|path| Op::ReadOnly(clean(path))));
         self.ops.extend(linux.masked_paths.iter().map(|path| Op::Mask(clean(path))));
         let delayed = |op: &Op| matches!(op, Op::Attach(attach) if attach.delay_read_only);
@@ -217,6 +225,7 @@ impl Planner<'_> {
         if self.config.root.readonly {
             self.ops.push(Op::ReadOnlyRoot);
         }
+        Ok(())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::op::Link;
 use crate::{
-    error::{Context, Error, Result},
+    error::{Context, Result},
     sys::openat::{openat2, resolve},
 };
 use nix::{
@@ -88,21 +88,9 @@ impl Rootfs {
 
     /// The object at `path`, made where it is missing, with the directories on the way. A dangling symlink is followed
     /// inside the root, as real images want it for `/etc/resolv.conf`.
-    pub fn find_or_create(&self, path: &Path, link: Link, missing: Missing) -> Result<OwnedFd> {
-        match self.find(path, link) {
-            Err(error) if error.errno() == Some(libc::ENOENT) => self
-                .walk(path, link, Some(missing))
-                .with_context(|| format!("create {} in the root file system", path.display())),
-            found => found,
-        }
-    }
-
-    /// The directory that holds `path`, made where it is missing, and the last component.
-    pub fn parent<'a>(&self, path: &'a Path) -> Result<(OwnedFd, &'a OsStr)> {
-        let name =
-            path.file_name().ok_or_else(|| Error::new(format_args!("{} names nothing", path.display())))?;
-        let above = path.parent().unwrap_or(Path::new("/"));
-        Ok((self.find_or_create(above, Link::Follow, Missing::Directory)?, name))
+    pub fn create(&self, path: &Path, link: Link, missing: Missing) -> Result<OwnedFd> {
+        self.walk(path, link, Some(missing))
+            .with_context(|| format!("create {} in the root file system", path.display()))
     }
 
     fn find_by_kernel(&self, path: &Path, link: Link) -> Result<OwnedFd> {

@@ -3,7 +3,10 @@
 use super::check;
 use crate::error::{Context, Error, Result};
 use nix::{
-    sys::wait::{WaitPidFlag, WaitStatus, waitpid},
+    sys::{
+        signal::{Signal, kill},
+        wait::{WaitPidFlag, WaitStatus, waitpid},
+    },
     unistd::Pid,
 };
 use std::{
@@ -94,10 +97,41 @@ impl NamespaceHolder {
         self.pid
     }
 
-    /// Ends the child.
+    /// Ends the child. It is killed, because a process born meanwhile may hold the pipe open.
     pub fn stop(self) -> Result<()> {
+        kill(self.pid, Signal::SIGKILL).context("kill a child")?;
         drop(self.release);
         wait(c_long::from(self.pid.as_raw())).map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn a_shared_child_returns_values_descriptors_and_errors() {
+        isolated::run(|| {
+            let own = nix::unistd::getpid();
+            let (pid, pipe) = shared_child(|| Ok((nix::unistd::getpid(), nix::unistd::pipe()?))).unwrap();
+            assert_ne!(pid, own);
+            nix::sys::stat::fstat(pipe.0.as_fd()).unwrap();
+            let error = shared_child(|| Err::<(), _>(Error::new("no"))).unwrap_err();
+            assert_eq!(error.to_string(), "no");
+        });
+    }
+
+    #[test]
+    fn a_holder_is_in_a_user_namespace_of_its_own_until_it_is_stopped() {
+        isolated::run(|| {
+            let (first, second) = (NamespaceHolder::start().unwrap(), NamespaceHolder::start().unwrap());
+            let link = |pid: String| std::fs::read_link(format!("/proc/{pid}/ns/user")).unwrap();
+            assert_ne!(link(first.pid().to_string()), link("self".into()));
+            assert_ne!(link(first.pid().to_string()), link(second.pid().to_string()));
+            first.stop().unwrap();
+            second.stop().unwrap();
+        });
     }
 }
 
@@ -114,14 +148,23 @@ pub(crate) mod isolated {
         fs::File,
         io::{Read, Write},
         panic::{AssertUnwindSafe, catch_unwind},
+        sync::{Mutex, PoisonError},
     };
+
+    /// Held from before the fork until after the failure of a test has been told: a child that is born while another thread
+    /// panics finds the locks of the standard library's panic handler taken for ever.
+    static ALONE: Mutex<()> = Mutex::new(());
+    /// Seconds after which a child is killed.
+    const LIMIT: u32 = 60;
 
     /// Runs `test` in a child with a private mount namespace; its panic is the caller's.
     pub(crate) fn run(test: impl FnOnce()) {
         assert!(nix::unistd::geteuid().is_root(), "tests of mounts need root");
+        let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let (read, write) = pipe().unwrap();
         // SAFETY: the child allocates, which the C library allows after fork, and ends without running exit handlers.
         let ForkResult::Parent { child } = (unsafe { fork().unwrap() }) else {
+            nix::unistd::alarm::set(LIMIT);
             let report = File::from(write);
             std::panic::set_hook(Box::new(move |panic| drop(write!(&report, "{panic}"))));
             let result = catch_unwind(AssertUnwindSafe(|| {

@@ -166,18 +166,6 @@ impl Configuration {
     }
 }
 
-impl From<OwnedFd> for Configuration {
-    fn from(fd: OwnedFd) -> Self {
-        Self(fd)
-    }
-}
-
-impl From<Configuration> for OwnedFd {
-    fn from(configuration: Configuration) -> Self {
-        configuration.0
-    }
-}
-
 /// Makes the working directory, a mount's root, the root of the mount namespace and drops the old root.
 pub fn pivot_here() -> Result<()> {
     // SAFETY: both strings are NUL-terminated.

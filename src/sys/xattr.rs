@@ -12,16 +12,20 @@ use std::{
 pub fn copy(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
     for name in list(from)?.split_inclusive(|byte| *byte == 0) {
         let name = cstring(name.strip_suffix(&[0]).unwrap_or(name))?;
-        let value = get(from, &name)?;
-        // SAFETY: the descriptor is open, the name NUL-terminated, the value as long as said.
-        let ret =
-            unsafe { libc::fsetxattr(to.as_raw_fd(), name.as_ptr(), value.as_ptr().cast(), value.len(), 0) };
-        match check(c_long::from(ret), || format!("fsetxattr({}, {name:?})", show(to))) {
+        match set(to, &name, &get(from, &name)?) {
             Err(error) if error.errno() == Some(libc::EOPNOTSUPP) => {}
-            other => drop(other?),
+            other => other?,
         }
     }
     Ok(())
+}
+
+/// Sets one attribute.
+pub fn set(fd: BorrowedFd<'_>, name: &CStr, value: &[u8]) -> Result<()> {
+    // SAFETY: the descriptor is open, the name NUL-terminated, the value as long as said.
+    let ret =
+        unsafe { libc::fsetxattr(fd.as_raw_fd(), name.as_ptr(), value.as_ptr().cast(), value.len(), 0) };
+    check(c_long::from(ret), || format!("fsetxattr({}, {name:?})", show(fd))).map(drop)
 }
 
 fn list(fd: BorrowedFd<'_>) -> Result<Vec<u8>> {
@@ -36,7 +40,8 @@ fn list(fd: BorrowedFd<'_>) -> Result<Vec<u8>> {
     sized(call)
 }
 
-fn get(fd: BorrowedFd<'_>, name: &CStr) -> Result<Vec<u8>> {
+/// The value of one attribute.
+pub fn get(fd: BorrowedFd<'_>, name: &CStr) -> Result<Vec<u8>> {
     sized(|buffer: &mut [u8]| {
         // SAFETY: the descriptor is open, the name NUL-terminated, the buffer as long as said.
         let ret = unsafe {

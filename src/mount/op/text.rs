@@ -68,7 +68,7 @@ impl fmt::Display for Attach {
         }
         match &self.what {
             What::Bind(id) => write!(f, " source={id}")?,
-            What::Late(_) => f.write_str(" late")?,
+            What::Late(path) => write!(f, " late={}", path.display())?,
             What::Filesystem(filesystem) => filesystem.fmt(f)?,
         }
         match self.link {

@@ -4,16 +4,21 @@ use super::{add, bind, config, facts, fs as filesystem, mapped, terminal, text, 
 use crate::{
     error::Result,
     mount::{Assembled, Facts, Request, Root, Setting, assemble, enter_root, open_sources, plan},
-    spec::Config,
-    sys::fork::{NamespaceHolder, isolated},
+    spec::{Config, MountKind},
+    sys::{
+        fork::{NamespaceHolder, isolated},
+        xattr,
+    },
 };
 use nix::{
     libc::MOUNT_ATTR_RDONLY,
     mount::{MsFlags, mount},
     sched::{CloneFlags, unshare},
+    sys::stat::{Mode, SFlag, mknod},
 };
 use std::{
     fs::{self, Permissions},
+    os::fd::AsFd,
     os::unix::fs::{MetadataExt, PermissionsExt, symlink},
     path::{Path, PathBuf},
 };
@@ -125,10 +130,27 @@ fn binds_are_created_at_the_right_kind_of_mount_point_with_their_flags() {
         let mut config = config(&scratch.join("root"));
         add(&mut config, "/a/ro", bind(scratch.join("volume"))).attrs.set = MOUNT_ATTR_RDONLY;
         add(&mut config, "/a/rro", bind(scratch.join("volume"))).recursive_attrs.set = MOUNT_ATTR_RDONLY;
+        let source = scratch.join("volume");
+        add(&mut config, "/a/top", MountKind::Bind { source, recursive: false });
         assembled(&config, &Request::default(), &facts()).unwrap();
+        assert!(mounted("/mnt/root/a/top").is_some() && mounted("/mnt/root/a/top/sub").is_none());
         assert!(mounted("/mnt/root/a/ro").unwrap().contains(" ro,"));
         assert!(mounted("/mnt/root/a/ro/sub").unwrap().contains(" rw,"));
         assert!(mounted("/mnt/root/a/rro/sub").unwrap().contains(" ro,"));
+    });
+}
+
+#[test]
+fn a_file_is_not_mounted_on_a_directory() {
+    scratch(|scratch| {
+        fs::create_dir(scratch.join("root/dir")).unwrap();
+        fs::write(scratch.join("file"), "").unwrap();
+        let mut config = config(&scratch.join("root"));
+        add(&mut config, "/dir", bind(scratch.join("file")));
+        let error = assembled(&config, &Request::default(), &facts()).unwrap_err();
+        let words =
+            "mounts[0]: mount /mnt/file on /dir: source and destination differ: Not a directory (ENOTDIR)";
+        assert_eq!(error.to_string(), words);
     });
 }
 
@@ -166,6 +188,10 @@ fn copy_up_keeps_what_the_image_has() {
         std::os::unix::fs::chown(image.join("dir"), Some(5), Some(6)).unwrap();
         symlink("/etc/shadow", image.join("link")).unwrap();
         nix::unistd::mkfifo(&image.join("fifo"), nix::sys::stat::Mode::from_bits_truncate(0o640)).unwrap();
+        let zero = nix::libc::makedev(1, 5);
+        mknod(&image.join("zero"), SFlag::S_IFCHR, Mode::from_bits_truncate(0o604), zero).unwrap();
+        let file = fs::File::open(image.join("dir/file")).unwrap();
+        xattr::set(file.as_fd(), c"user.color", b"blue").unwrap();
         let old = fs::metadata(image.join("dir/file")).unwrap();
         let mut config = config(&scratch.join("root"));
         let var = add(&mut config, "/var", filesystem("tmpfs"));
@@ -178,6 +204,10 @@ fn copy_up_keeps_what_the_image_has() {
         assert_eq!((new.mode(), new.mtime(), new.mtime_nsec()), (0o10_4751, old.mtime(), old.mtime_nsec()));
         assert_eq!(fs::metadata(image.join("dir")).unwrap().gid(), 6);
         assert_eq!(fs::read_link(image.join("link")).unwrap(), Path::new("/etc/shadow"));
+        let copy = fs::metadata(image.join("zero")).unwrap();
+        assert_eq!((copy.rdev(), copy.mode()), (zero, 0o2_0604));
+        let copied = fs::File::open(image.join("dir/file")).unwrap();
+        assert_eq!(xattr::get(copied.as_fd(), c"user.color").unwrap(), b"blue");
         assert_eq!(fs::metadata(image.join("fifo")).unwrap().mode(), 0o1_0640);
     });
 }

@@ -2,6 +2,7 @@
 
 mod effects;
 mod hostile;
+mod options;
 mod plans;
 
 use super::plan::{Facts, Request};
