@@ -138,7 +138,7 @@ impl Assembler<'_> {
                 if *needs_target && self.root.find_existing(target, Link::Follow)?.is_none() {
                     return Ok(());
                 }
-                self.symlink(target, path, *existing)
+                self.link(target, path, *existing)
             }
             Op::Console { uid } => self.console(*uid),
             Op::Mask(path) => self.mask(path),

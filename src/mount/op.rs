@@ -49,6 +49,8 @@ pub type SourceId = usize;
 pub struct Source {
     /// Where config.json asks for it: `mounts[3]`.
     pub origin: String,
+    /// Where it goes.
+    pub destination: PathBuf,
     /// Absolute path on the host.
     pub path: PathBuf,
     /// What is expected there.
