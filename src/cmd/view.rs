@@ -2,7 +2,7 @@
 
 use super::group;
 use crate::{
-    error::{Error, Result},
+    error::{Error, Kind, Result},
     host::passwd,
     state::{Entry, Record, Status},
 };
@@ -41,7 +41,8 @@ impl View {
 pub fn unfinished(entry: &Entry) -> Error {
     let id = entry.id();
     if matches!(entry.is_busy(), Ok(true)) {
-        return Error::new(format_args!("container \"{id}\" is being created or deleted right now"));
+        // Not yet, or no more: whoever holds the lock is at the first or the last step.
+        return Error::new(format_args!("container \"{id}\" does not exist")).kind(Kind::NoContainer);
     }
     Error::new(format_args!("container \"{id}\" has no stored state: its creation or deletion was cut short"))
         .hint(format_args!("urun delete --force {id} clears what is left of it"))

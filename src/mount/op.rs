@@ -116,6 +116,8 @@ pub enum Op {
         /// Outside uid of the process that gets it.
         uid: u32,
     },
+    /// The working directory of the process, made where it is missing.
+    WorkingDirectory(PathBuf),
     /// A path is hidden.
     Mask(PathBuf),
     /// A path and everything mounted below is made read-only.

@@ -216,6 +216,9 @@ impl Planner<'_> {
                     .hint("root.readonly makes the root file system read-only"));
             }
         }
+        // Before anything becomes read-only, as in runc and crun; `/` is always there.
+        let cwd = self.config.process.as_ref().map(|process| clean(&process.cwd));
+        self.ops.extend(cwd.filter(|cwd| cwd != Path::new("/")).map(Op::WorkingDirectory));
         self.ops.extend(linux.readonly_paths.iter().map(|path| Op::ReadOnly(clean(path))));
         self.ops.extend(linux.masked_paths.iter().map(|path| Op::Mask(clean(path))));
         let delayed = |op: &Op| matches!(op, Op::Attach(attach) if attach.delay_read_only);

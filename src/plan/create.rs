@@ -15,6 +15,7 @@ use crate::{
     },
     rdt, seccomp,
     spec::{Config, NamespaceKind, Process},
+    sys::tty,
 };
 use std::path::PathBuf;
 
@@ -77,6 +78,7 @@ pub fn plan(config: &Config, request: &Request, facts: &Facts) -> Result<Plan> {
         outside: Vec::new(),
         inside: Vec::new(),
         program: None,
+        console_size: None,
         filter,
         hooks: hooks(config, request)?,
         preserved_fds: request.preserved_fds,
@@ -88,6 +90,7 @@ pub fn plan(config: &Config, request: &Request, facts: &Facts) -> Result<Plan> {
         plan.outside = cred::outside(process, &input)?;
         plan.inside = cred::inside(process, &config.linux, &input)?;
         plan.program = Some(inner.program(process));
+        plan.console_size = process.console_size.map(|(rows, columns)| tty::Size { rows, columns });
         let withheld = cred::plan::withheld(process, &input);
         if withheld != 0 {
             plan.warnings.push(format!("process.capabilities: the kernel cannot grant {withheld:#x}"));

@@ -9,6 +9,7 @@ use crate::{
     mount, net,
     ns::{plan::Namespaces, sysctl},
     rdt, seccomp,
+    sys::tty,
 };
 use std::path::PathBuf;
 
@@ -42,6 +43,8 @@ pub struct Plan {
     pub inside: Vec<cred::InsideOp>,
     /// What init executes; none where config.json has no process.
     pub program: Option<Program>,
+    /// `process.consoleSize`: rows and columns of the terminal.
+    pub console_size: Option<tty::Size>,
     /// The seccomp filter.
     pub filter: Option<seccomp::plan::Filter>,
     /// The hooks.

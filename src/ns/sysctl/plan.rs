@@ -36,7 +36,10 @@ pub enum SysctlOp {
 impl fmt::Display for SysctlOp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Write { path, value, .. } => write!(f, "set sysctl {path} to {value:?}"),
+            Self::Write { path, value, .. } => {
+                let name = path.trim_start_matches("sys/").replace('/', ".");
+                write!(f, "set sysctl {name} to {value:?}")
+            }
             Self::DomainName(name) => write!(f, "set domain name {name:?}"),
         }
     }
