@@ -9,6 +9,7 @@
 mod common;
 
 mod capabilities;
+mod captures;
 mod cgroups_behaviour;
 mod concurrency;
 mod devices;

@@ -112,6 +112,11 @@ impl Bundle {
         self
     }
 
+    /// Another root file system, for a container that is not this bundle's.
+    pub fn rootfs_at(path: &Path, owner: (u32, u32)) {
+        make_rootfs(path, owner);
+    }
+
     /// The container's id.
     pub fn id(&self) -> &str {
         &self.id

@@ -216,7 +216,8 @@ impl PinnedNamespaces {
         if ids.is_some() {
             command.arg("--user");
         }
-        let child = command.args(flags).args(["--", "sleep", "600"]).stdin(Stdio::null()).spawn().unwrap();
+        command.args(flags).args(["--", "sleep", "600"]).stdin(Stdio::null());
+        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let pinned = Self(child);
         let of = |pid: &str, kind: &str| std::fs::read_link(format!("/proc/{pid}/ns/{kind}")).ok();
         let name = |pid: u32| std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
