@@ -1,5 +1,7 @@
 //! The shape of the source as ARCHITECTURE.md draws it, held by reading `src/`.
 
+#![allow(clippy::unwrap_used)] // the helpers of tests are no `#[test]` functions
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -183,7 +185,8 @@ fn every_unsafe_block_says_why_it_is_sound() {
             if !code.contains("unsafe {") && !code.contains("unsafe impl") {
                 continue;
             }
-            let reasoned = lines[number.saturating_sub(8)..=number].iter().any(|line| line.contains("SAFETY:"));
+            let reasoned =
+                lines[number.saturating_sub(8)..=number].iter().any(|line| line.contains("SAFETY:"));
             if !reasoned {
                 offences.push(format!("src/{}:{}", source.path, number + 1));
             }
@@ -204,7 +207,16 @@ fn files_are_short_enough_to_be_read() {
 
 #[test]
 fn the_containers_file_system_is_never_touched_by_path() {
-    let by_path = ["std::fs", "fs::read", "fs::write", ".exists()", "canonicalize", "symlink(", "create_dir", "libc::mount("];
+    let by_path = [
+        "std::fs",
+        "fs::read",
+        "fs::write",
+        ".exists()",
+        "canonicalize",
+        "symlink(",
+        "create_dir",
+        "libc::mount(",
+    ];
     let mut offences = Vec::new();
     for source in sources().iter().filter(|source| source.module() == "mount") {
         let code = source.code();
@@ -218,10 +230,18 @@ fn the_containers_file_system_is_never_touched_by_path() {
 #[test]
 fn nothing_is_left_for_later() {
     // Spelt in pieces, or this line would be an offence itself.
-    let markers = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X"), "unimplemented!", concat!("to", "do!(")];
+    let markers = [
+        concat!("TO", "DO"),
+        concat!("FIX", "ME"),
+        concat!("XX", "X"),
+        "unimplemented!",
+        concat!("to", "do!("),
+    ];
     let mut offences = Vec::new();
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for dir in ["src", "tests", "benches", "hooks"].map(|dir| root.join(dir)).iter().filter(|dir| dir.exists()) {
+    for dir in
+        ["src", "tests", "benches", "hooks"].map(|dir| root.join(dir)).iter().filter(|dir| dir.exists())
+    {
         walk(dir, &mut |path| {
             for (number, line) in fs::read_to_string(path).unwrap().lines().enumerate() {
                 let ignored = line.trim_start().starts_with("#[ignore");
@@ -249,7 +269,9 @@ fn every_module_says_what_it_is_for() {
 
 #[test]
 fn the_reader_of_uses_understands_both_forms() {
-    let text = "use crate::{error::Result, sys::{a, b}, spec};\nfn f() { crate::host::probe() } // crate::cmd\n".to_owned();
+    let text =
+        "use crate::{error::Result, sys::{a, b}, spec};\nfn f() { crate::host::probe() } // crate::cmd\n"
+            .to_owned();
     let source = Source { path: "x.rs".into(), text };
     assert_eq!(source.uses(), ["error", "host", "spec", "sys"]);
 }

@@ -4,6 +4,7 @@ use crate::common::*;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
@@ -20,6 +21,8 @@ struct Replay {
     /// Recorded pid → pid here.
     pids: HashMap<String, u32>,
     sockets: Vec<(ConsoleSocket, String)>,
+    /// Masters of terminals: a container whose terminal is closed gets a hangup.
+    terminals: Vec<OwnedFd>,
     listeners: Vec<UnixListener>,
     configs: HashMap<String, Value>,
 }
@@ -29,13 +32,16 @@ fn replay(engine: &str, scenario: &str) {
     let calls: Vec<Value> = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
     let rootless = scenario.starts_with("rl-");
     let mode = if rootless { Mode::RootInUserns } else { Mode::Root };
+    let bundle = Bundle::new(mode);
+    let pinned = pinned_for(&calls, bundle.outer());
     let mut replay = Replay {
-        bundle: Bundle::new(mode),
+        bundle,
         rootless,
-        pinned: pinned_for(&calls),
+        pinned,
         ids: HashMap::new(),
         pids: HashMap::new(),
         sockets: Vec::new(),
+        terminals: Vec::new(),
         listeners: Vec::new(),
         configs: HashMap::new(),
     };
@@ -49,7 +55,7 @@ fn replay(engine: &str, scenario: &str) {
 }
 
 /// The namespaces that the engine had pinned before: those joined by a path outside of `/proc`.
-fn pinned_for(calls: &[Value]) -> Option<PinnedNamespaces> {
+fn pinned_for(calls: &[Value], outer: Option<&PinnedNamespaces>) -> Option<PinnedNamespaces> {
     let mut flags = Vec::new();
     let mut ids = None;
     for config in calls.iter().map(|call| &call["config"]).filter(|config| config.is_object()) {
@@ -70,6 +76,9 @@ fn pinned_for(calls: &[Value]) -> Option<PinnedNamespaces> {
     }
     flags.sort_unstable();
     flags.dedup();
+    if let Some(outer) = outer.filter(|_| !flags.is_empty()) {
+        return Some(PinnedNamespaces::inside(outer, &flags));
+    }
     (!flags.is_empty() || ids.is_some()).then(|| PinnedNamespaces::with(&flags, ids))
 }
 
@@ -85,14 +94,20 @@ impl Replay {
         let name = call["call"].as_str().unwrap();
         let verb = name.split_once('-').unwrap().1;
         let fails = call["exit"].as_str() != Some("0");
-        let recorded: Vec<&str> = call["argv"].as_array().unwrap().iter().map(|arg| arg.as_str().unwrap()).collect();
-        let id_at = if verb == "kill" { recorded.iter().rposition(|arg| arg.len() >= 20 && !arg.contains('/')) } else { Some(recorded.len() - 1) };
-        let recorded_id = recorded[id_at.unwrap()].to_owned();
+        let recorded: Vec<&str> =
+            call["argv"].as_array().unwrap().iter().map(|arg| arg.as_str().unwrap()).collect();
+        // The id is the last word, but for kill, where a signal may follow.
+        let known = recorded.iter().rev().find(|word| self.ids.contains_key(**word));
+        let recorded_id = (*known.unwrap_or(recorded.last().unwrap())).to_owned();
         if !call["config"].is_object() && !self.ids.contains_key(&recorded_id) {
             return; // a container whose birth is not part of the recording
         }
         let number = self.ids.len();
-        let id = self.ids.entry(recorded_id.clone()).or_insert_with(|| format!("{}-{number}", self.bundle.id())).clone();
+        let id = self
+            .ids
+            .entry(recorded_id.clone())
+            .or_insert_with(|| format!("{}-{number}", self.bundle.id()))
+            .clone();
         let dir = self.bundle.scratch().join(format!("b{number}-{name}"));
         if call["config"].is_object() {
             let config = self.localised(&call["config"], &id, &dir, verb, fails);
@@ -105,7 +120,8 @@ impl Replay {
         let output = self.bundle.call(&argv);
         if verb == "kill" {
             // The recorded program may have died earlier or later than a sleep does.
-            assert!(output.code == 0 || !alive, "{name}: {output:?}");
+            let alive_still = || self.pid_of(&id).is_some_and(|pid| Proc(pid).alive());
+            assert!(output.code == 0 || !alive_still(), "{name}: {output:?}");
             if alive && matches!(argv.last(), Some(&"9" | &"KILL" | &"SIGKILL")) {
                 let pid = self.pid_of(&id).unwrap();
                 wait_until("the process has died", || !Proc(pid).alive());
@@ -149,17 +165,25 @@ impl Replay {
         }
         for (socket, owner) in &self.sockets {
             if owner == id {
-                socket.accept();
+                self.terminals.push(socket.accept().1);
             }
         }
     }
 
     /// The engine's arguments with the test's paths. The test's own `--root` stands before them, so theirs goes.
-    fn arguments(&mut self, recorded: &[&str], recorded_id: &str, id: &str, dir: &Path, name: &str) -> Vec<String> {
+    fn arguments(
+        &mut self,
+        recorded: &[&str],
+        recorded_id: &str,
+        id: &str,
+        dir: &Path,
+        name: &str,
+    ) -> Vec<String> {
         let mut out = Vec::new();
         let mut words = recorded.iter();
         while let Some(word) = words.next() {
-            let (flag, inline) = word.split_once('=').map_or((*word, None), |(flag, value)| (flag, Some(value)));
+            let (flag, inline) =
+                word.split_once('=').map_or((*word, None), |(flag, value)| (flag, Some(value)));
             let path = match flag {
                 "--root" => None,
                 "--bundle" => Some(dir.to_owned()),
@@ -202,6 +226,9 @@ impl Replay {
         }
         config["process"]["env"].as_array_mut().unwrap().push(json!(format!("URUN_TEST_ID={id}")));
         config.as_object_mut().unwrap().remove("hooks");
+        if subject().0 == Subject::Crun {
+            config["ociVersion"] = json!("1.0.2"); // crun 1.8 knows nothing newer
+        }
         self.localise_limits(&mut config, id);
         self.localise_namespaces(&mut config);
         self.localise_mounts(&mut config, dir, owner);
@@ -219,7 +246,10 @@ impl Replay {
     /// The host id of the container's root.
     fn owner(&self, config: &Value) -> u32 {
         let lines = config["linux"]["uidMappings"].as_array().into_iter().flatten();
-        let first = lines.filter(|line| line["containerID"] == 0).find_map(|line| line["hostID"].as_u64()).unwrap_or(0);
+        let first = lines
+            .filter(|line| line["containerID"] == 0)
+            .find_map(|line| line["hostID"].as_u64())
+            .unwrap_or(0);
         u32::try_from(first + if self.rootless { OUTER_BASE } else { 0 }).unwrap()
     }
 
@@ -237,6 +267,12 @@ impl Replay {
         }
         let process = config["process"].as_object_mut().unwrap();
         process.remove("rlimits");
+        if !has_cap_sys_resource() {
+            for set in process["capabilities"].as_object_mut().into_iter().flat_map(|sets| sets.values_mut())
+            {
+                set.as_array_mut().unwrap().retain(|name| name != "CAP_SYS_RESOURCE");
+            }
+        }
         let own = Proc(std::process::id()).read("oom_score_adj").trim().parse::<i64>().unwrap();
         if process.get("oomScoreAdj").and_then(Value::as_i64).is_some_and(|score| score < own) {
             process.remove("oomScoreAdj");
@@ -311,7 +347,10 @@ impl Replay {
         let nnp = u8::from(config["process"]["noNewPrivileges"] == true).to_string();
         assert_eq!(process.status("NoNewPrivs"), nnp);
         assert_eq!(process.status("Seccomp"), if config["linux"]["seccomp"].is_object() { "2" } else { "0" });
-        assert_eq!(fs::read_link(process.path("cwd")).unwrap(), Path::new(config["process"]["cwd"].as_str().unwrap()));
+        assert_eq!(
+            fs::read_link(process.path("cwd")).unwrap(),
+            Path::new(config["process"]["cwd"].as_str().unwrap())
+        );
         let uid = config["process"]["user"]["uid"].as_u64().unwrap();
         assert_eq!(u64::from(process.numbers("Uid")[0]), self.outside(&config["linux"]["uidMappings"], uid));
         let gid = config["process"]["user"]["gid"].as_u64().unwrap();
@@ -338,7 +377,9 @@ impl Replay {
             assert!(there(destination), "{destination}");
         }
         for key in ["maskedPaths", "readonlyPaths"] {
-            for path in config["linux"][key].as_array().into_iter().flatten().map(|path| path.as_str().unwrap()) {
+            for path in
+                config["linux"][key].as_array().into_iter().flatten().map(|path| path.as_str().unwrap())
+            {
                 // The same kernel answers inside, so what is not here is not there either.
                 if path.starts_with("/proc/") && Path::new(path).exists() && !path.contains("/fs/") {
                     assert!(there(path), "{key} {path}");
@@ -354,7 +395,9 @@ impl Replay {
 /// The mask of a list of capabilities.
 fn mask(names: &Value) -> u64 {
     let names = names.as_array().into_iter().flatten().map(|name| name.as_str().unwrap());
-    names.filter_map(|name| super::capabilities::NAMES.iter().position(|known| *known == name)).fold(0, |mask, bit| mask | 1 << bit)
+    names
+        .filter_map(|name| super::capabilities::NAMES.iter().position(|known| *known == name))
+        .fold(0, |mask, bit| mask | 1 << bit)
 }
 
 /// One test for each scenario.

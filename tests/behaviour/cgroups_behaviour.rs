@@ -6,7 +6,12 @@ use serde_json::{Value, json};
 /// The content of a file in the container's cgroup, where the host has the controller.
 fn file(container: &Container, controller: &str, name: &str) -> Option<String> {
     let dir = cgroup_dir(controller, &container.proc().cgroup(if v1(controller) { controller } else { "" }))?;
-    Some(std::fs::read_to_string(dir.join(name)).unwrap_or_else(|e| panic!("{}/{name}: {e}", dir.display())).trim().to_owned())
+    Some(
+        std::fs::read_to_string(dir.join(name))
+            .unwrap_or_else(|e| panic!("{}/{name}: {e}", dir.display()))
+            .trim()
+            .to_owned(),
+    )
 }
 
 /// Is the controller mounted as v1?

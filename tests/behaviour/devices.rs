@@ -109,7 +109,8 @@ fn a_device_over_another_file_is_refused_by_name() {
 
 #[test]
 fn an_unknown_type_of_device_is_refused_with_its_place() {
-    let bundle = Bundle::new(Mode::Root).put("/linux/devices/-", json!({"type": "x", "path": "/dev/x", "major": 1, "minor": 3}));
+    let bundle = Bundle::new(Mode::Root)
+        .put("/linux/devices/-", json!({"type": "x", "path": "/dev/x", "major": 1, "minor": 3}));
     bundle.run().refused_naming(&["linux.devices[0]"]);
 }
 

@@ -16,7 +16,20 @@ fn raw(text: &str) -> Output {
 fn text_that_is_no_configuration_is_refused() {
     let deep = "[".repeat(100_000);
     let long = format!("{{\"a\": \"{}\"}}", "x".repeat(5_000_000));
-    for text in ["", "{", "null", "[]", "42", "\"config\"", "{\"ociVersion\": 1}", "{}", &deep, &long, "\u{0}\u{1}", "{\"process\": []}"] {
+    for text in [
+        "",
+        "{",
+        "null",
+        "[]",
+        "42",
+        "\"config\"",
+        "{\"ociVersion\": 1}",
+        "{}",
+        &deep,
+        &long,
+        "\u{0}\u{1}",
+        "{\"process\": []}",
+    ] {
         let output = raw(text);
         assert_ne!(output.code, 0, "{:.40}", text);
         assert!(!output.stderr.contains("panicked"), "{}", output.stderr);
@@ -79,13 +92,13 @@ fn what_keeps_a_program_from_running_is_explained() {
         move |root: &std::path::Path| {
             use std::os::unix::fs::PermissionsExt;
             std::fs::write(root.join("bin/script"), text).unwrap();
-            std::fs::set_permissions(root.join("bin/script"), std::fs::Permissions::from_mode(0o755)).unwrap();
+            std::fs::set_permissions(root.join("bin/script"), std::fs::Permissions::from_mode(0o755))
+                .unwrap();
         }
     };
-    for (text, words) in [
-        ("#!/bin/sh\r\necho\r\n", "carriage return"),
-        ("#!/no/such/interpreter\n", "/no/such/interpreter"),
-    ] {
+    for (text, words) in
+        [("#!/bin/sh\r\necho\r\n", "carriage return"), ("#!/no/such/interpreter\n", "/no/such/interpreter")]
+    {
         let bundle = Bundle::new(Mode::RootUserns).rootfs(script(text)).args(["/bin/script"]);
         let output = bundle.run();
         assert_ne!(output.code, 0);
@@ -100,7 +113,8 @@ fn an_error_goes_to_the_log_and_to_standard_error() {
         let bundle = Bundle::new(Mode::RootUserns).args(["/no/such/program"]);
         bundle.write();
         let log = bundle.scratch().join("log");
-        let output = bundle.call(&["--log", log.to_str().unwrap(), "--log-format", format, "run", bundle.id()]);
+        let output =
+            bundle.call(&["--log", log.to_str().unwrap(), "--log-format", format, "run", bundle.id()]);
         assert_ne!(output.code, 0);
         assert!(output.stderr.contains("/no/such/program"), "{}", output.stderr);
         let text = std::fs::read_to_string(&log).unwrap();
@@ -176,7 +190,16 @@ fn a_version_of_another_generation_is_refused() {
 #[test]
 fn unknown_properties_are_ignored_everywhere() {
     let mut bundle = Bundle::new(Mode::RootUserns);
-    for pointer in ["/extra", "/process/extra", "/linux/extra", "/root/extra", "/mounts/0/extra", "/process/user/extra", "/vm", "/windows"] {
+    for pointer in [
+        "/extra",
+        "/process/extra",
+        "/linux/extra",
+        "/root/extra",
+        "/mounts/0/extra",
+        "/process/user/extra",
+        "/vm",
+        "/windows",
+    ] {
         bundle = bundle.put(pointer, json!({"a": [1, null, {"b": "c"}]}));
     }
     bundle.run().ok();
@@ -189,7 +212,8 @@ fn a_nested_user_namespace_limit_is_explained() {
     }
     // In a namespace where no further one may be made.
     let outer = PinnedNamespaces::outer();
-    let limit = format!("nsenter -t {} -U -m -- sh -c 'echo 0 > /proc/sys/user/max_user_namespaces'", outer.pid());
+    let limit =
+        format!("nsenter -t {} -U -m -- sh -c 'echo 0 > /proc/sys/user/max_user_namespaces'", outer.pid());
     let _ = std::process::Command::new("sh").args(["-c", &limit]).status();
     let bundle = Bundle::new(Mode::RootUserns);
     bundle.write();

@@ -3,7 +3,8 @@
 use crate::common::*;
 use serde_json::{Value, json};
 
-const KINDS: [&str; 6] = ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
+const KINDS: [&str; 6] =
+    ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
 
 /// A hook that appends a line to the bundle's log; in the container the log is mounted on /log.
 fn logging(bundle: Bundle, kind: &str, script: &str) -> Bundle {
@@ -181,7 +182,8 @@ fn a_hook_that_takes_too_long_is_killed_and_has_failed() {
 
 #[test]
 fn a_hook_that_is_not_there_is_named() {
-    let bundle = Bundle::new(Mode::RootUserns).put("/hooks/createRuntime/-", json!({"path": "/no/such/hook"}));
+    let bundle =
+        Bundle::new(Mode::RootUserns).put("/hooks/createRuntime/-", json!({"path": "/no/such/hook"}));
     bundle.run().refused_naming(&["createRuntime", "/no/such/hook"]);
     Traces::none_of(&bundle);
 }
@@ -193,7 +195,8 @@ fn a_hook_with_a_relative_path_or_a_timeout_of_zero_is_refused_with_its_place() 
     }
     let bundle = Bundle::new(Mode::RootUserns).put("/hooks/poststart/-", json!({"path": "bin/true"}));
     bundle.run().refused_naming(&["hooks.poststart[0].path"]);
-    let bundle = Bundle::new(Mode::RootUserns).put("/hooks/poststart/-", json!({"path": "/bin/true", "timeout": 0}));
+    let bundle =
+        Bundle::new(Mode::RootUserns).put("/hooks/poststart/-", json!({"path": "/bin/true", "timeout": 0}));
     bundle.run().refused_naming(&["hooks.poststart[0].timeout"]);
 }
 
@@ -201,7 +204,9 @@ fn a_hook_with_a_relative_path_or_a_timeout_of_zero_is_refused_with_its_place() 
 fn a_hook_that_does_not_read_its_input_is_no_failure() {
     let long = "x".repeat(200_000);
     let bundle = Bundle::new(Mode::RootUserns).put("/annotations/long", json!(long));
-    let bundle = KINDS.iter().fold(bundle, |bundle, kind| bundle.put(&format!("/hooks/{kind}/-"), json!({"path": "/bin/true"})));
+    let bundle = KINDS
+        .iter()
+        .fold(bundle, |bundle, kind| bundle.put(&format!("/hooks/{kind}/-"), json!({"path": "/bin/true"})));
     bundle.run().ok();
 }
 

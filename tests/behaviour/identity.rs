@@ -84,8 +84,11 @@ in_modes! {
 
 #[test]
 fn home_comes_from_the_images_passwd_by_number_only() {
-    let passwd = "root:x:0:0::/root:/bin/sh\n1000:x:0:0::/evil:/bin/sh\nuser:x:1000:1000::/home/user:/bin/sh\n";
-    let bundle = Bundle::new(Mode::Root).user(1000, 1000).rootfs(|root| std::fs::write(root.join("etc/passwd"), passwd).unwrap());
+    let passwd =
+        "root:x:0:0::/root:/bin/sh\n1000:x:0:0::/evil:/bin/sh\nuser:x:1000:1000::/home/user:/bin/sh\n";
+    let bundle = Bundle::new(Mode::Root)
+        .user(1000, 1000)
+        .rootfs(|root| std::fs::write(root.join("etc/passwd"), passwd).unwrap());
     let container = bundle.start();
     assert_eq!(container.proc().numbers("Uid"), [1000; 4]);
     assert!(container.proc().env().contains(&"HOME=/home/user".to_owned()), "{:?}", container.proc().env());
@@ -136,12 +139,18 @@ fn raising_a_hard_limit_takes_the_capability_and_says_so() {
 #[test]
 fn unknown_and_repeated_limits_are_refused_with_their_place() {
     let unknown = json!([{"type": "RLIMIT_JOY", "soft": 1, "hard": 1}]);
-    Bundle::new(Mode::Root).put("/process/rlimits", unknown).run().refused_naming(&["process.rlimits[0]", "RLIMIT_JOY"]);
+    Bundle::new(Mode::Root)
+        .put("/process/rlimits", unknown)
+        .run()
+        .refused_naming(&["process.rlimits[0]", "RLIMIT_JOY"]);
     if only_ours("crun applies the last") {
         return;
     }
     let core = json!({"type": "RLIMIT_CORE", "soft": 0, "hard": 0});
-    Bundle::new(Mode::Root).put("/process/rlimits", json!([core, core])).run().refused_naming(&["process.rlimits[1]"]);
+    Bundle::new(Mode::Root)
+        .put("/process/rlimits", json!([core, core]))
+        .run()
+        .refused_naming(&["process.rlimits[1]"]);
 }
 
 in_modes! {
@@ -174,7 +183,9 @@ fn the_scheduler_is_set() {
     if only_ours("OCI 1.1") {
         return;
     }
-    let container = Bundle::new(Mode::RootUserns).put("/process/scheduler", json!({"policy": "SCHED_BATCH", "nice": 7})).start();
+    let container = Bundle::new(Mode::RootUserns)
+        .put("/process/scheduler", json!({"policy": "SCHED_BATCH", "nice": 7}))
+        .start();
     let stat = container.proc().read("stat");
     let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
     // Fields 19 and 41 of proc(5), counted from the third.
@@ -188,7 +199,8 @@ fn the_io_priority_is_set() {
     }
     let priority = json!({"class": "IOPRIO_CLASS_BE", "priority": 6});
     let container = Bundle::new(Mode::RootUserns).put("/process/ioPriority", priority).start();
-    let output = std::process::Command::new("ionice").arg("-p").arg(container.proc().0.to_string()).output().unwrap();
+    let output =
+        std::process::Command::new("ionice").arg("-p").arg(container.proc().0.to_string()).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "best-effort: prio 6");
 }
 
@@ -208,8 +220,15 @@ fn the_memory_policy_is_set() {
         return;
     }
     let policy = json!({"mode": "MPOL_INTERLEAVE", "nodes": "0"});
-    let container = Bundle::new(Mode::RootUserns).put("/linux/memoryPolicy", policy).put("/ociVersion", json!("1.3.0")).start();
-    assert!(container.proc().read("numa_maps").contains("interleave:0"), "{}", container.proc().read("numa_maps"));
+    let container = Bundle::new(Mode::RootUserns)
+        .put("/linux/memoryPolicy", policy)
+        .put("/ociVersion", json!("1.3.0"))
+        .start();
+    assert!(
+        container.proc().read("numa_maps").contains("interleave:0"),
+        "{}",
+        container.proc().read("numa_maps")
+    );
 }
 
 #[test]
@@ -222,10 +241,15 @@ fn a_narrow_affinity_of_the_caller_is_not_inherited() {
     bundle.write();
     let inner = bundle.command(&["create", bundle.id()]);
     let mut narrow = std::process::Command::new("taskset");
-    narrow.args(["--cpu-list", "0"]).arg(inner.get_program()).args(inner.get_args()).current_dir(bundle.dir());
+    narrow
+        .args(["--cpu-list", "0"])
+        .arg(inner.get_program())
+        .args(inner.get_args())
+        .current_dir(bundle.dir());
     narrow.env("XDG_RUNTIME_DIR", bundle.scratch().join("run"));
     bundle.call_command(narrow).ok();
-    let state: serde_json::Value = serde_json::from_str(&bundle.call(&["state", bundle.id()]).ok().stdout).unwrap();
+    let state: serde_json::Value =
+        serde_json::from_str(&bundle.call(&["state", bundle.id()]).ok().stdout).unwrap();
     let pid = u32::try_from(state["pid"].as_u64().unwrap()).unwrap();
     assert_eq!(Proc(pid).status("Cpus_allowed_list"), all);
 }

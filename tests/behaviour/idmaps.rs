@@ -98,7 +98,8 @@ fn maps_that_cannot_be_are_refused_with_their_place() {
         ("only one of both", good.clone(), Value::Null, "linux.gidMappings"),
         ("nothing", lines(&[]), good.clone(), "linux.uidMappings"),
     ] {
-        let bundle = Bundle::new(Mode::RootUserns).put("/linux/uidMappings", uids).put("/linux/gidMappings", gids);
+        let bundle =
+            Bundle::new(Mode::RootUserns).put("/linux/uidMappings", uids).put("/linux/gidMappings", gids);
         let output = bundle.run();
         assert_ne!(output.code, 0, "{what}");
         assert!(output.stderr.contains(words), "{what}: {}", output.stderr);

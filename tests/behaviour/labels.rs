@@ -43,7 +43,8 @@ fn a_mount_label_without_selinux_is_refused_by_name() {
     if lsm("selinux") || only_ours("the others ignore it") {
         return;
     }
-    let bundle = Bundle::new(Mode::RootUserns).put("/linux/mountLabel", json!("system_u:object_r:container_file_t:s0"));
+    let bundle = Bundle::new(Mode::RootUserns)
+        .put("/linux/mountLabel", json!("system_u:object_r:container_file_t:s0"));
     bundle.run().refused_naming(&["SELinux", "linux.mountLabel"]);
 }
 

@@ -171,7 +171,9 @@ in_modes! {
 
 #[test]
 fn real_time_signals_are_sent() {
-    let container = Bundle::new(Mode::RootUserns).sh("trap 'exit 5' 40; echo ready; while :; do sleep 0.05; done").start();
+    let container = Bundle::new(Mode::RootUserns)
+        .sh("trap 'exit 5' 40; echo ready; while :; do sleep 0.05; done")
+        .start();
     container.wait_for("ready");
     container.kill("40").ok();
     container.wait_stopped();
@@ -192,8 +194,12 @@ fn kill_all_succeeds_on_a_stopped_container() {
 #[test]
 fn kill_nine_without_pid_namespace_reaches_every_process() {
     let mut bundle = Bundle::new(Mode::Root).namespace("pid", None);
-    bundle = bundle.with(|config| config["mounts"].as_array_mut().unwrap().retain(|m| m["destination"] != "/proc"));
-    bundle = bundle.mount("bind", "/proc", "/proc", &["rbind"]).put("/linux/maskedPaths", json!([])).put("/linux/readonlyPaths", json!([]));
+    bundle = bundle
+        .with(|config| config["mounts"].as_array_mut().unwrap().retain(|m| m["destination"] != "/proc"));
+    bundle = bundle
+        .mount("bind", "/proc", "/proc", &["rbind"])
+        .put("/linux/maskedPaths", json!([]))
+        .put("/linux/readonlyPaths", json!([]));
     let container = bundle.sh("sleep 600 & echo child $!; exec sleep 600").start();
     container.wait_for("child");
     let child: u32 = container.output().trim().rsplit(' ').next().unwrap().parse().unwrap();
@@ -248,7 +254,8 @@ fn run_with_keep_leaves_a_stopped_container() {
 
 #[test]
 fn run_forwards_signals_to_the_process() {
-    let bundle = Bundle::new(Mode::RootUserns).sh("trap 'exit 42' TERM; echo ready > /tmp/ready; while :; do sleep 0.05; done");
+    let bundle = Bundle::new(Mode::RootUserns)
+        .sh("trap 'exit 42' TERM; echo ready > /tmp/ready; while :; do sleep 0.05; done");
     bundle.write();
     let mut child = bundle.command(&["run", bundle.id()]).spawn().unwrap();
     wait_until("it is ready", || bundle.rootfs_dir().join("tmp/ready").exists());
@@ -263,7 +270,11 @@ fn with_fds(bundle: &Bundle, fds: &[(OwnedFd, u32)], env: &[(&str, &str)], args:
     let moves: Vec<String> = fds.iter().map(|(fd, to)| format!("{to}<&{}", fd.as_raw_fd())).collect();
     let script = format!("exec \"$@\" {}", moves.join(" "));
     let mut shell = Command::new("bash");
-    shell.args(["-c", &script, "sh"]).arg(inner.get_program()).args(inner.get_args()).current_dir(bundle.dir());
+    shell
+        .args(["-c", &script, "sh"])
+        .arg(inner.get_program())
+        .args(inner.get_args())
+        .current_dir(bundle.dir());
     shell.envs(env.iter().copied()).env("XDG_RUNTIME_DIR", bundle.scratch().join("run"));
     bundle.call_command(shell)
 }
@@ -308,8 +319,13 @@ fn a_hole_among_the_preserved_descriptors_stays_a_hole() {
     }
     let bundle = Bundle::new(Mode::RootUserns).sh("ls /proc/self/fd; cat <&5");
     let file = bundle.scratch().file("note", "sparse\n", (0, 0), 0o644);
-    let output = with_fds(&bundle, &[(inheritable(&file), 5)], &[], &["run", "--preserve-fds", "4", bundle.id()]).ok();
-    assert_eq!(output.stdout.split_whitespace().collect::<Vec<_>>(), ["0", "1", "2", "3", "5", "sparse"], "3 is ls itself");
+    let output =
+        with_fds(&bundle, &[(inheritable(&file), 5)], &[], &["run", "--preserve-fds", "4", bundle.id()]).ok();
+    assert_eq!(
+        output.stdout.split_whitespace().collect::<Vec<_>>(),
+        ["0", "1", "2", "3", "5", "sparse"],
+        "3 is ls itself"
+    );
 }
 
 #[test]
@@ -322,7 +338,11 @@ fn sockets_of_systemd_are_passed_on() {
     let mut shell = Command::new("bash");
     // LISTEN_PID has to be the runtime's own pid, which is the shell's.
     let script = format!("export LISTEN_FDS=1 LISTEN_PID=$$; exec \"$@\" 3<&{}", fd.as_raw_fd());
-    shell.args(["-c", &script, "sh"]).arg(inner.get_program()).args(inner.get_args()).current_dir(bundle.dir());
+    shell
+        .args(["-c", &script, "sh"])
+        .arg(inner.get_program())
+        .args(inner.get_args())
+        .current_dir(bundle.dir());
     shell.env("XDG_RUNTIME_DIR", bundle.scratch().join("run"));
     let output = bundle.call_command(shell).ok();
     if subject().0 == Subject::Crun {
@@ -460,7 +480,8 @@ fn spec_writes_a_configuration_that_runs() {
     let dir = bundle.dir();
     let _ = std::fs::remove_file(dir.join("config.json"));
     bundle.call(&["spec"]).ok();
-    let config: Value = serde_json::from_str(&std::fs::read_to_string(dir.join("config.json")).unwrap()).unwrap();
+    let config: Value =
+        serde_json::from_str(&std::fs::read_to_string(dir.join("config.json")).unwrap()).unwrap();
     assert_eq!(config["root"]["path"], "rootfs");
     let again = bundle.call(&["spec"]);
     assert_ne!(again.code, 0, "it overwrote config.json");
@@ -495,7 +516,12 @@ in_modes! {
 }
 
 fn own(bundle: &Bundle, host: u32) {
-    let done = Command::new("chown").arg("-Rh").arg(format!("{host}:{host}")).arg(bundle.rootfs_dir()).status().unwrap();
+    let done = Command::new("chown")
+        .arg("-Rh")
+        .arg(format!("{host}:{host}"))
+        .arg(bundle.rootfs_dir())
+        .status()
+        .unwrap();
     assert!(done.success());
 }
 
@@ -532,7 +558,16 @@ fn global_flags_may_be_repeated_and_written_in_every_way() {
         vec!["--root", "/nowhere", "--root", root, "state", &id],
         vec![equals.as_str(), "--systemd-cgroup", equals.as_str(), "--systemd-cgroup", "state", &id],
         vec!["-root", root, "state", &id],
-        vec!["--debug=false", "--rootless=auto", "--log-format", "json", "--log=/dev/null", &equals, "state", &id],
+        vec![
+            "--debug=false",
+            "--rootless=auto",
+            "--log-format",
+            "json",
+            "--log=/dev/null",
+            &equals,
+            "state",
+            &id,
+        ],
         vec!["--cgroup-manager", "disabled", &equals, "state", &id],
         vec!["--criu", "criu", &equals, "state", &id],
     ] {

@@ -46,7 +46,11 @@ fn the_word_defaults_changes_nothing() {
     if subject().0 == Subject::Runc {
         return; // runc 1.1 takes it for data
     }
-    let found = Bundle::new(Mode::Root).mount("tmpfs", "tmpfs", "/mnt/a", &["defaults"]).start().proc().mount("/mnt/a");
+    let found = Bundle::new(Mode::Root)
+        .mount("tmpfs", "tmpfs", "/mnt/a", &["defaults"])
+        .start()
+        .proc()
+        .mount("/mnt/a");
     assert!(found.has("rw") && found.has("relatime") && !found.has("nosuid"), "{found:?}");
 }
 
@@ -113,7 +117,8 @@ fn a_file_system_that_does_not_exist_is_named() {
 /// A tmpfs on the host with another one on `sub`, both with the same flags.
 fn tree(bundle: &Bundle, flags: MsFlags) -> PathBuf {
     let source = bundle.scratch().dir("tree", bundle.mode().caller(), 0o755);
-    let tmpfs = |path: &Path| mount(Some("tmpfs"), path, Some("tmpfs"), MsFlags::empty(), None::<&str>).unwrap();
+    let tmpfs =
+        |path: &Path| mount(Some("tmpfs"), path, Some("tmpfs"), MsFlags::empty(), None::<&str>).unwrap();
     tmpfs(&source);
     std::fs::create_dir(source.join("sub")).unwrap();
     tmpfs(&source.join("sub"));
@@ -174,17 +179,28 @@ fn access_times_have_recursive_forms() {
         let container = bundle.mount("bind", source, "/mnt/a", &["rbind", recursive]).start();
         for point in ["/mnt/a", "/mnt/a/sub"] {
             let found = container.proc().mount(point);
-            assert!(with.iter().all(|o| found.has(o)) && !without.iter().any(|o| found.has(o)), "{recursive}: {found:?}");
+            assert!(
+                with.iter().all(|o| found.has(o)) && !without.iter().any(|o| found.has(o)),
+                "{recursive}: {found:?}"
+            );
         }
     }
 }
 
 #[test]
 fn recursive_opposites_take_the_flags_of_a_whole_tree_back() {
-    let all = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC | MsFlags::MS_NODIRATIME;
-    for (word, flag) in
-        [("rrw", "ro"), ("rsuid", "nosuid"), ("rdev", "nodev"), ("rexec", "noexec"), ("rdiratime", "nodiratime")]
-    {
+    let all = MsFlags::MS_RDONLY
+        | MsFlags::MS_NOSUID
+        | MsFlags::MS_NODEV
+        | MsFlags::MS_NOEXEC
+        | MsFlags::MS_NODIRATIME;
+    for (word, flag) in [
+        ("rrw", "ro"),
+        ("rsuid", "nosuid"),
+        ("rdev", "nodev"),
+        ("rexec", "noexec"),
+        ("rdiratime", "nodiratime"),
+    ] {
         let bundle = Bundle::new(Mode::Root);
         let source = tree(&bundle, all);
         let container = bundle.mount("bind", source, "/mnt/a", &["rbind", word]).start();
@@ -263,7 +279,11 @@ fn a_mount_made_inside_arrives_on_the_host_through_rshared() {
 
 #[test]
 fn an_unbindable_mount_says_so() {
-    let found = Bundle::new(Mode::Root).mount("tmpfs", "tmpfs", "/mnt/a", &["unbindable"]).start().proc().mount("/mnt/a");
+    let found = Bundle::new(Mode::Root)
+        .mount("tmpfs", "tmpfs", "/mnt/a", &["unbindable"])
+        .start()
+        .proc()
+        .mount("/mnt/a");
     assert!(found.propagation.iter().any(|word| word == "unbindable"), "{found:?}");
 }
 
@@ -347,7 +367,8 @@ fn tmpcopyup_keeps_owners_modes_and_links() {
         std::os::unix::fs::symlink("dir", root.join("etc/link")).unwrap();
     });
     let bundle = bundle.mount("tmpfs", "tmpfs", "/etc", &["tmpcopyup"]);
-    let output = bundle.args(["stat", "-c", "%u:%g %F %a", "/etc/passwd", "/etc/dir", "/etc/link"]).run().ok();
+    let output =
+        bundle.args(["stat", "-c", "%u:%g %F %a", "/etc/passwd", "/etc/dir", "/etc/link"]).run().ok();
     assert_eq!(output.stdout, "0:0 regular file 644\n0:0 directory 755\n0:0 symbolic link 777\n");
 }
 
@@ -490,7 +511,14 @@ fn half_given_mappings_of_a_mount_are_refused_with_their_place() {
     let source = bundle.scratch().dir("volume", (0, 0), 0o755);
     let bundle = mapped(bundle.mount("bind", source, "/mnt/a", &["bind"]), [0, 131_072, 65536]);
     let bundle = bundle.with(|config| {
-        config["mounts"].as_array_mut().unwrap().last_mut().unwrap().as_object_mut().unwrap().remove("gidMappings");
+        config["mounts"]
+            .as_array_mut()
+            .unwrap()
+            .last_mut()
+            .unwrap()
+            .as_object_mut()
+            .unwrap()
+            .remove("gidMappings");
     });
     bundle.run().refused_naming(&["mounts[6].gidMappings"]);
 }
@@ -511,7 +539,8 @@ in_modes! {
 fn nothing_but_a_few_files_may_be_mounted_inside_proc() {
     let bundle = Bundle::new(Mode::Root);
     let file = bundle.scratch().file("uptime", "1 2\n", (0, 0), 0o644);
-    let output = bundle.mount("bind", file, "/proc/uptime", &["bind"]).args(["cat", "/proc/uptime"]).run().ok();
+    let output =
+        bundle.mount("bind", file, "/proc/uptime", &["bind"]).args(["cat", "/proc/uptime"]).run().ok();
     assert_eq!(output.text(), "1 2");
     if only_ours("crun lets everything through, runc 1.1 looks at binds alone") {
         return;

@@ -145,15 +145,20 @@ in_modes! {
 #[test]
 fn a_sysctl_may_be_written_with_slashes() {
     let name = "net/ipv4/conf/lo/forwarding";
-    let bundle = Bundle::new(Mode::Root).put("/linux/sysctl", json!({})).with(|c| c["linux"]["sysctl"][name] = json!("1"));
+    let bundle = Bundle::new(Mode::Root)
+        .put("/linux/sysctl", json!({}))
+        .with(|c| c["linux"]["sysctl"][name] = json!("1"));
     assert_eq!(bundle.args(["cat", "/proc/sys/net/ipv4/conf/lo/forwarding"]).run().ok().text(), "1");
 }
 
 #[test]
 fn sysctls_of_the_host_are_refused_by_name() {
-    for (name, without) in
-        [("kernel.core_pattern", None), ("vm.swappiness", None), ("net.ipv4.ip_forward", Some("network")), ("kernel.msgmax", Some("ipc"))]
-    {
+    for (name, without) in [
+        ("kernel.core_pattern", None),
+        ("vm.swappiness", None),
+        ("net.ipv4.ip_forward", Some("network")),
+        ("kernel.msgmax", Some("ipc")),
+    ] {
         let before = std::fs::read_to_string(format!("/proc/sys/{}", name.replace('.', "/"))).unwrap();
         let mut bundle = Bundle::new(Mode::Root).with(|config| {
             config["linux"]["sysctl"] = json!({});
@@ -171,7 +176,9 @@ fn sysctls_of_the_host_are_refused_by_name() {
 
 #[test]
 fn a_sysctl_cannot_point_elsewhere() {
-    for name in ["net.ipv4/../../kernel.core_pattern", "../kernel.core_pattern", "net..ipv4", "/net/ipv4/ip_forward"] {
+    for name in
+        ["net.ipv4/../../kernel.core_pattern", "../kernel.core_pattern", "net..ipv4", "/net/ipv4/ip_forward"]
+    {
         let before = std::fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap();
         let bundle = Bundle::new(Mode::Root).with(|config| {
             config["linux"]["sysctl"] = json!({});
@@ -194,7 +201,8 @@ fn the_ping_group_range_is_tolerated_beyond_the_mapped_groups() {
     if subject().0 == Subject::Runc {
         return; // runc fails
     }
-    let bundle = Bundle::new(Mode::RootUserns).put("/linux/sysctl", json!({"net.ipv4.ping_group_range": "0 2147483647"}));
+    let bundle = Bundle::new(Mode::RootUserns)
+        .put("/linux/sysctl", json!({"net.ipv4.ping_group_range": "0 2147483647"}));
     bundle.run().ok();
 }
 

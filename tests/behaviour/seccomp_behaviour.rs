@@ -70,21 +70,38 @@ fn an_argument_decides() {
 #[test]
 fn a_process_is_killed_by_kill_process() {
     let seccomp = profile(json!([{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_KILL_PROCESS"}]));
-    let output = Bundle::new(Mode::RootUserns).put("/linux/seccomp", seccomp).sh("mkdir /tmp/a; echo $?").run().ok();
+    let output =
+        Bundle::new(Mode::RootUserns).put("/linux/seccomp", seccomp).sh("mkdir /tmp/a; echo $?").run().ok();
     assert_eq!(output.text(), "159", "SIGSYS is 31");
 }
 
 #[test]
 fn a_trap_is_a_signal_and_a_log_is_no_hindrance() {
-    let seccomp = profile(json!([{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_TRAP"}, {"names": ["rmdir"], "action": "SCMP_ACT_LOG"}]));
-    let bundle = Bundle::new(Mode::RootUserns).put("/linux/seccomp", seccomp).rootfs(|r| std::fs::create_dir(r.join("gone")).unwrap());
+    let seccomp = profile(
+        json!([{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_TRAP"}, {"names": ["rmdir"], "action": "SCMP_ACT_LOG"}]),
+    );
+    let bundle = Bundle::new(Mode::RootUserns)
+        .put("/linux/seccomp", seccomp)
+        .rootfs(|r| std::fs::create_dir(r.join("gone")).unwrap());
     assert_eq!(bundle.sh("rmdir /gone && mkdir /tmp/a; echo $?").run().ok().text(), "159");
 }
 
 #[test]
 fn the_filter_allows_the_very_last_steps_to_be_forbidden() {
     // What the runtime itself needs must not need permission from the profile.
-    let forbidden = ["setresuid", "setresgid", "setgroups", "capset", "prctl", "close_range", "chdir", "fchdir", "umask", "mount", "unshare"];
+    let forbidden = [
+        "setresuid",
+        "setresgid",
+        "setgroups",
+        "capset",
+        "prctl",
+        "close_range",
+        "chdir",
+        "fchdir",
+        "umask",
+        "mount",
+        "unshare",
+    ];
     let seccomp = profile(json!([errno(&forbidden, 1)]));
     let bundle = Bundle::new(Mode::RootUserns).user(1000, 1000).put("/linux/seccomp", seccomp);
     if only_ours("others load it before they changed ids") {
@@ -119,7 +136,8 @@ fn unknown_names_are_skipped_and_unknown_words_are_refused_with_their_place() {
         ("/linux/seccomp/architectures", json!(["SCMP_ARCH_Z80"])),
         ("/linux/seccomp/flags", json!(["SECCOMP_FILTER_FLAG_WISH"])),
     ] {
-        let bundle = Bundle::new(Mode::RootUserns).put("/linux/seccomp", profile(json!([]))).put(pointer, value);
+        let bundle =
+            Bundle::new(Mode::RootUserns).put("/linux/seccomp", profile(json!([]))).put(pointer, value);
         let place = pointer.trim_start_matches('/').replace('/', ".");
         bundle.run().refused_naming(&[&place]);
         Traces::none_of(&bundle);

@@ -33,7 +33,8 @@ fn kubernetes_user_namespace_pod_cannot_read_a_host_file_of_an_unmapped_owner() 
     let bundle = pod();
     let secret = bundle.scratch().file("secret", "the host's\n", (0, 0), 0o600);
     let all = [DEFAULT_CAPS, &["CAP_DAC_READ_SEARCH", "CAP_SYS_ADMIN"]].concat();
-    let bundle = bundle.put("/process/capabilities", caps(&all)).mount("bind", secret, "/mnt/secret", &["bind"]);
+    let bundle =
+        bundle.put("/process/capabilities", caps(&all)).mount("bind", secret, "/mnt/secret", &["bind"]);
     let bundle = bundle.sh("stat -c %u:%g /mnt/secret; cat /mnt/secret");
     let output = bundle.run();
     assert_eq!(output.stdout, "65534:65534\n");
@@ -134,7 +135,8 @@ fn openshift_arbitrary_user() {
     let shared = bundle.rootfs_dir().join("srv");
     std::fs::create_dir(&shared).unwrap();
     std::fs::set_permissions(&shared, std::fs::Permissions::from_mode(0o775)).unwrap();
-    let bundle = bundle.sh("echo mine > /srv/file && ! touch /etc/file 2>/dev/null && echo held && exec sleep 600");
+    let bundle =
+        bundle.sh("echo mine > /srv/file && ! touch /etc/file 2>/dev/null && echo held && exec sleep 600");
     let container = bundle.start();
     container.wait_for("held");
     assert_eq!(container.proc().numbers("Uid"), [1_000_120_000; 4]);
@@ -152,7 +154,8 @@ fn openshift_arbitrary_user_in_a_user_namespace() {
         {"containerID": 0, "hostID": 131_072, "size": 65535},
         {"containerID": 1_000_120_000, "hostID": 131_072 + 65535, "size": 1},
     ]);
-    let bundle = openshift(Mode::RootUserns).put("/linux/uidMappings", range.clone()).put("/linux/gidMappings", range);
+    let bundle =
+        openshift(Mode::RootUserns).put("/linux/uidMappings", range.clone()).put("/linux/gidMappings", range);
     let container = bundle.start();
     assert_eq!(container.proc().numbers("Uid"), [131_072 + 65535; 4]);
     assert_eq!(container.proc().numbers("Gid"), [131_072; 4]);
@@ -160,14 +163,17 @@ fn openshift_arbitrary_user_in_a_user_namespace() {
 
 #[test]
 fn openshift_security_context_constraints() {
-    let dropped = |drop: &[&str]| -> Vec<&str> { DEFAULT_CAPS.iter().filter(|cap| !drop.contains(cap)).copied().collect() };
+    let dropped = |drop: &[&str]| -> Vec<&str> {
+        DEFAULT_CAPS.iter().filter(|cap| !drop.contains(cap)).copied().collect()
+    };
     let kept = dropped(&["CAP_KILL", "CAP_MKNOD", "CAP_SETUID", "CAP_SETGID"]);
     for (name, user, granted, bounding, effective) in [
         ("restricted", 1_000_120_000, kept.clone(), "00000000a004251b", "0000000000000000"),
         ("nonroot", 1000, kept, "00000000a004251b", "0000000000000000"),
         ("anyuid", 0, dropped(&["CAP_MKNOD"]), "00000000a00425fb", "00000000a00425fb"),
     ] {
-        let container = Bundle::new(Mode::Root).user(user, 0).put("/process/capabilities", caps(&granted)).start();
+        let container =
+            Bundle::new(Mode::Root).user(user, 0).put("/process/capabilities", caps(&granted)).start();
         assert_eq!(container.proc().caps("CapBnd"), bounding, "{name}");
         assert_eq!(container.proc().caps("CapEff"), effective, "{name}");
     }
@@ -177,7 +183,9 @@ fn openshift_security_context_constraints() {
 fn openshift_lsns_shows_both_ids() {
     let container = pod().user(1000, 1000).start();
     let pid = container.proc().0.to_string();
-    let output = std::process::Command::new("lsns").args(["-t", "user", "-J", "-o", "NS,TYPE,PID,UID", "-p", &pid]).output();
+    let output = std::process::Command::new("lsns")
+        .args(["-t", "user", "-J", "-o", "NS,TYPE,PID,UID", "-p", &pid])
+        .output();
     let table: Value = serde_json::from_slice(&output.unwrap().stdout).unwrap();
     let row = &table["namespaces"][0];
     assert_eq!(row["type"], "user");
@@ -185,7 +193,17 @@ fn openshift_lsns_shows_both_ids() {
     assert_eq!(row["pid"].to_string().trim_matches('"'), pid);
     assert_eq!(row["uid"].to_string().trim_matches('"'), (131_072 + 1000).to_string());
     let inside = std::process::Command::new("nsenter")
-        .args(["-t", &pid, "-U", "-p", "-m", "/bin/busybox", "sh", "-c", "sed -n 's/^Uid:[[:space:]]*\\([0-9]*\\).*/\\1/p' /proc/1/status"])
+        .args([
+            "-t",
+            &pid,
+            "-U",
+            "-p",
+            "-m",
+            "/bin/busybox",
+            "sh",
+            "-c",
+            "sed -n 's/^Uid:[[:space:]]*\\([0-9]*\\).*/\\1/p' /proc/1/status",
+        ])
         .output()
         .unwrap();
     assert_eq!(String::from_utf8_lossy(&inside.stdout).trim(), "1000");

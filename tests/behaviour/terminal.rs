@@ -52,7 +52,8 @@ in_modes! {
 
 #[test]
 fn the_size_of_the_console_is_set() {
-    let bundle = with_terminal(Mode::RootUserns).put("/process/consoleSize", json!({"height": 33, "width": 101}));
+    let bundle =
+        with_terminal(Mode::RootUserns).put("/process/consoleSize", json!({"height": 33, "width": 101}));
     let bundle = bundle.args(["stty", "size"]);
     let socket = ConsoleSocket::listen(&bundle.scratch().join("console"), (0, 0));
     let container = bundle.create_with(&["--console-socket", socket.path()]);
@@ -116,7 +117,8 @@ in_modes! {
 
 #[test]
 fn a_new_size_of_the_window_arrives() {
-    let bundle = with_terminal(Mode::RootUserns).sh("trap 'echo now $(stty size)' WINCH; echo ready; while :; do sleep 0.1; done");
+    let bundle = with_terminal(Mode::RootUserns)
+        .sh("trap 'echo now $(stty size)' WINCH; echo ready; while :; do sleep 0.1; done");
     let mut pty = Pty::new(10, 20);
     let child = foreground(&bundle, &pty);
     pty.read_until("ready");
@@ -137,7 +139,8 @@ fn resize(pty: &Pty, rows: u16, columns: u16) {
 
 #[test]
 fn control_c_reaches_the_container_as_a_key() {
-    let bundle = with_terminal(Mode::RootUserns).sh("trap 'echo interrupted; exit 3' INT; echo ready; while :; do sleep 0.1; done");
+    let bundle = with_terminal(Mode::RootUserns)
+        .sh("trap 'echo interrupted; exit 3' INT; echo ready; while :; do sleep 0.1; done");
     let mut pty = Pty::new(24, 80);
     let child = foreground(&bundle, &pty);
     pty.read_until("ready");

@@ -67,7 +67,8 @@ impl Bundle {
 
     /// Adds a mount to config.json.
     pub fn mount(self, kind: &str, source: impl AsRef<Path>, destination: &str, options: &[&str]) -> Self {
-        let mount = json!({"destination": destination, "type": kind, "source": source.as_ref(), "options": options});
+        let mount =
+            json!({"destination": destination, "type": kind, "source": source.as_ref(), "options": options});
         self.put("/mounts/-", mount)
     }
 
@@ -82,7 +83,11 @@ impl Bundle {
             let list = config["linux"]["namespaces"].as_array_mut().unwrap();
             list.retain(|ns| ns["type"] != kind);
             if let Some(path) = path {
-                list.push(if path.is_empty() { json!({"type": kind}) } else { json!({"type": kind, "path": path}) });
+                list.push(if path.is_empty() {
+                    json!({"type": kind})
+                } else {
+                    json!({"type": kind, "path": path})
+                });
             }
         })
     }
@@ -115,6 +120,11 @@ impl Bundle {
     /// Another root file system, for a container that is not this bundle's.
     pub fn rootfs_at(path: &Path, owner: (u32, u32)) {
         make_rootfs(path, owner);
+    }
+
+    /// The namespace that the caller is root of in [`Mode::RootInUserns`].
+    pub fn outer(&self) -> Option<&PinnedNamespaces> {
+        self.outer.as_ref()
     }
 
     /// The container's id.
@@ -195,7 +205,8 @@ impl Bundle {
         if self.config["process"]["args"] == json!(["sleep", "600"]) {
             let mut config = self.config.clone();
             config["process"]["args"] = json!(["true"]);
-            std::fs::write(self.dir().join("config.json"), serde_json::to_vec_pretty(&config).unwrap()).unwrap();
+            std::fs::write(self.dir().join("config.json"), serde_json::to_vec_pretty(&config).unwrap())
+                .unwrap();
         }
         self.call(&[&["run"], flags, &[self.id.as_str()]].concat())
     }
@@ -261,14 +272,19 @@ pub fn make_rootfs(root: &Path, owner: (u32, u32)) {
         let list = Command::new(busybox).arg("--list").output().unwrap().stdout;
         String::from_utf8(list).unwrap().lines().filter(|a| *a != "busybox").map(str::to_owned).collect()
     });
-    for dir in ["bin", "etc", "proc", "sys", "dev", "tmp", "run", "root", "home", "mnt", "usr/bin", "var/tmp"] {
+    for dir in ["bin", "etc", "proc", "sys", "dev", "tmp", "run", "root", "home", "mnt", "usr/bin", "var/tmp"]
+    {
         std::fs::create_dir_all(root.join(dir)).unwrap();
     }
     std::fs::copy(busybox, root.join("bin/busybox")).unwrap();
     for applet in applets {
         symlink("busybox", root.join("bin").join(applet)).unwrap();
     }
-    std::fs::write(root.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/home:/bin/sh\n").unwrap();
+    std::fs::write(
+        root.join("etc/passwd"),
+        "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/home:/bin/sh\n",
+    )
+    .unwrap();
     std::fs::write(root.join("etc/group"), "root:x:0:\nuser:x:1000:\n").unwrap();
     set_mode(&root.join("bin/busybox"), 0o755);
     set_mode(&root.join("tmp"), 0o1777);

@@ -157,7 +157,10 @@ impl Proc {
         let found = text.lines().find_map(|line| {
             let mut parts = line.splitn(3, ':').skip(1);
             let names = parts.next()?;
-            names.split(',').any(|name| name == controller).then(|| parts.next().unwrap_or_default().to_owned())
+            names
+                .split(',')
+                .any(|name| name == controller)
+                .then(|| parts.next().unwrap_or_default().to_owned())
         });
         found.unwrap_or_else(|| panic!("no {controller} in {text}"))
     }
@@ -209,7 +212,8 @@ pub fn has_cap_sys_resource() -> bool {
 /// Is the Linux security module active?
 pub fn lsm(name: &str) -> bool {
     match name {
-        "apparmor" => std::fs::read_to_string("/sys/module/apparmor/parameters/enabled").is_ok_and(|t| t.starts_with('Y')),
+        "apparmor" => std::fs::read_to_string("/sys/module/apparmor/parameters/enabled")
+            .is_ok_and(|t| t.starts_with('Y')),
         "selinux" => Path::new("/sys/fs/selinux/enforce").exists(),
         other => panic!("unknown LSM {other}"),
     }
@@ -221,7 +225,8 @@ pub fn cgroup_dir(controller: &str, cgroup: &str) -> Option<PathBuf> {
         "cgroup" => !controller.is_empty() && mount.super_has(controller),
         "cgroup2" => {
             let controllers = std::fs::read_to_string(Path::new(&mount.point).join("cgroup.controllers"));
-            controller.is_empty() || controllers.is_ok_and(|text| text.split_whitespace().any(|c| c == controller))
+            controller.is_empty()
+                || controllers.is_ok_and(|text| text.split_whitespace().any(|c| c == controller))
         }
         _ => false,
     })?;

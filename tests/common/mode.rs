@@ -144,7 +144,11 @@ impl Mode {
             Some(outer) => {
                 let mut command = Command::new("nsenter");
                 command.args(["--user", "--mount", "--setuid", "0", "--setgid", "0", "--target"]);
-                command.arg(outer.pid().to_string()).arg(format!("--wdns={}", dir.display())).arg("--").arg(program);
+                command
+                    .arg(outer.pid().to_string())
+                    .arg(format!("--wdns={}", dir.display()))
+                    .arg("--")
+                    .arg(program);
                 command
             }
         };
@@ -225,9 +229,30 @@ impl PinnedNamespaces {
         if let Some((first, count)) = ids {
             assert_ne!(of("self", "user"), of(&pinned.pid().to_string(), "user"));
             for map in ["uid_map", "gid_map"] {
-                std::fs::write(format!("/proc/{}/{map}", pinned.pid()), format!("0 {first} {count}\n")).unwrap();
+                std::fs::write(format!("/proc/{}/{map}", pinned.pid()), format!("0 {first} {count}\n"))
+                    .unwrap();
             }
         }
+        pinned
+    }
+
+    /// New namespaces by `unshare`'s flags that belong to `outer`.
+    pub fn inside(outer: &Self, flags: &[&str]) -> Self {
+        let mut command = Command::new("nsenter");
+        command.args([
+            "--user",
+            "--mount",
+            "--setuid",
+            "0",
+            "--setgid",
+            "0",
+            "--target",
+            &outer.pid().to_string(),
+        ]);
+        command.args(["--", "unshare"]).args(flags).args(["--", "sleep", "600"]).stdin(Stdio::null());
+        let pinned = Self(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+        let name = || std::fs::read_to_string(format!("/proc/{}/comm", pinned.pid())).unwrap_or_default();
+        wait_until("the namespaces are there", || name().trim() == "sleep");
         pinned
     }
 

@@ -87,7 +87,8 @@ fn processes(id: &str) -> Vec<u32> {
 /// Kills and removes what a failed test left, so that it cannot spoil others.
 pub fn sweep(id: &str) {
     for pid in processes(id) {
-        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid.cast_signed()), nix::sys::signal::SIGKILL);
+        let _ =
+            nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid.cast_signed()), nix::sys::signal::SIGKILL);
     }
     for dir in cgroups(id) {
         for _ in 0..50 {
