@@ -110,11 +110,11 @@ impl Replay {
             .clone();
         let dir = self.bundle.scratch().join(format!("b{number}-{name}"));
         if call["config"].is_object() {
-            let config = self.localised(&call["config"], &id, &dir, verb, fails);
+            let config = self.localised(call, &id, &dir);
             fs::write(dir.join("config.json"), config.to_string()).unwrap();
             self.configs.insert(id.clone(), config);
         }
-        let argv = self.arguments(&recorded, &recorded_id, &id, &dir, name);
+        let argv = self.arguments(&recorded, (&recorded_id, &id), &dir, name);
         let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
         let alive = self.pid_of(&id).is_some_and(|pid| Proc(pid).alive());
         let output = self.bundle.call(&argv);
@@ -174,8 +174,7 @@ impl Replay {
     fn arguments(
         &mut self,
         recorded: &[&str],
-        recorded_id: &str,
-        id: &str,
+        (recorded_id, id): (&str, &str),
         dir: &Path,
         name: &str,
     ) -> Vec<String> {
@@ -213,25 +212,26 @@ impl Replay {
     }
 
     /// The engine's configuration on this machine.
-    fn localised(&mut self, recorded: &Value, id: &str, dir: &Path, verb: &str, fails: bool) -> Value {
-        let mut config = recorded.clone();
+    fn localised(&mut self, call: &Value, id: &str, dir: &Path) -> Value {
+        let mut config = call["config"].clone();
         let owner = self.owner(&config);
         fs::create_dir_all(dir).unwrap();
         Bundle::rootfs_at(&dir.join("rootfs"), (owner, owner));
         if config["root"]["path"].as_str().unwrap().starts_with('/') {
             config["root"]["path"] = json!(dir.join("rootfs"));
         }
-        if !fails {
-            config["process"]["args"] = if verb == "run" { json!(["true"]) } else { json!(["sleep", "600"]) };
+        if call["exit"] == "0" {
+            let foreground = call["call"].as_str().unwrap().ends_with("-run");
+            config["process"]["args"] = if foreground { json!(["true"]) } else { json!(["sleep", "600"]) };
         }
         config["process"]["env"].as_array_mut().unwrap().push(json!(format!("URUN_TEST_ID={id}")));
         config.as_object_mut().unwrap().remove("hooks");
         if subject().0 == Subject::Crun {
             config["ociVersion"] = json!("1.0.2"); // crun 1.8 knows nothing newer
         }
-        self.localise_limits(&mut config, id);
+        Self::localise_limits(&mut config, id);
         self.localise_namespaces(&mut config);
-        self.localise_mounts(&mut config, dir, owner);
+        Self::localise_mounts(&mut config, dir, owner);
         if config["linux"]["seccomp"]["listenerPath"].is_string() {
             let path = self.bundle.scratch().join(format!("run/n{}", self.listeners.len()));
             self.listeners.push(UnixListener::bind(&path).unwrap());
@@ -254,7 +254,7 @@ impl Replay {
     }
 
     /// What this machine cannot limit is not asked for, as the recorder had to do it too.
-    fn localise_limits(&self, config: &mut Value, id: &str) {
+    fn localise_limits(config: &mut Value, id: &str) {
         let linux = config["linux"].as_object_mut().unwrap();
         if linux.get("cgroupsPath").is_some() {
             linux.insert("cgroupsPath".into(), json!(format!("/{id}")));
@@ -298,7 +298,7 @@ impl Replay {
         }
     }
 
-    fn localise_mounts(&self, config: &mut Value, dir: &Path, owner: u32) {
+    fn localise_mounts(config: &mut Value, dir: &Path, owner: u32) {
         let sources = dir.join("sources");
         fs::create_dir_all(&sources).unwrap();
         let mounts = config["mounts"].as_array_mut().unwrap();
@@ -306,7 +306,7 @@ impl Replay {
             let source = mount["source"].as_str().unwrap_or_default();
             let device = source.starts_with("/dev/") && !source.starts_with("/dev/shm");
             // A device of the recorder's host that this one has not, and image layers that are nowhere.
-            !(device && !Path::new(source).exists()) && mount["type"] != "overlay"
+            (!device || Path::new(source).exists()) && mount["type"] != "overlay"
         });
         for (number, mount) in mounts.iter_mut().enumerate() {
             let source = mount["source"].as_str().unwrap_or_default().to_owned();
@@ -355,7 +355,7 @@ impl Replay {
         assert_eq!(u64::from(process.numbers("Uid")[0]), self.outside(&config["linux"]["uidMappings"], uid));
         let gid = config["process"]["user"]["gid"].as_u64().unwrap();
         assert_eq!(u64::from(process.numbers("Gid")[0]), self.outside(&config["linux"]["gidMappings"], gid));
-        self.check_mounts(config, process);
+        Self::check_mounts(config, process);
     }
 
     fn outside(&self, lines: &Value, id: u64) -> u64 {
@@ -369,7 +369,7 @@ impl Replay {
         base + found.map_or(id, |line| number(line, "hostID") + id - number(line, "containerID"))
     }
 
-    fn check_mounts(&self, config: &Value, process: Proc) {
+    fn check_mounts(config: &Value, process: Proc) {
         let mounts = process.mounts();
         let there = |point: &str| mounts.iter().any(|mount| mount.point == point);
         for mount in config["mounts"].as_array().unwrap() {
