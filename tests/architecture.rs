@@ -1,6 +1,6 @@
 //! The shape of the source as ARCHITECTURE.md draws it, held by reading `src/`.
 
-#![allow(clippy::unwrap_used)] // a test that cannot read the sources has to fail
+#![allow(clippy::unwrap_used)] // the helpers of tests are no `#[test]` functions
 
 use std::fs;
 use std::path::{Path, PathBuf};
