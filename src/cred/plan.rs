@@ -166,7 +166,7 @@ pub fn affinity(process: &Process, verb: Verb) -> Affinity {
     }
 }
 
-/// What the process does to itself, in order; [`super::order::INSIDE`] holds the reasons.
+/// What the process does to itself, in order; `plan::order` holds the reasons.
 pub fn inside(process: &Process, linux: &Linux, input: &Input<'_>) -> Result<Vec<InsideOp>> {
     let user = &process.user;
     outside_ids(user, input.maps)?;

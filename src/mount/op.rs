@@ -128,6 +128,23 @@ pub enum Op {
     ReadOnlyRoot,
 }
 
+impl Op {
+    /// The step as the table of reasons calls it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Attach(_) => "mount",
+            Self::Remount { .. } => "remount",
+            Self::Device(_) => "device",
+            Self::Symlink { .. } => "symlink",
+            Self::Console { .. } => "console",
+            Self::Mask(_) => "mask",
+            Self::ReadOnly(_) => "read-only path",
+            Self::ReadOnlyDelayed => "read-only file systems",
+            Self::ReadOnlyRoot => "read-only root",
+        }
+    }
+}
+
 /// A mount to be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attach {

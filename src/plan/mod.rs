@@ -1,6 +1,8 @@
 //! Config, Request and Facts become one value, the [`Plan`]. Pure: nothing here asks or changes the host.
 
 pub mod create;
+pub mod explain;
+pub mod order;
 pub mod proc_mount;
 
 use crate::{
