@@ -241,7 +241,11 @@ impl<Tx: Word, Rx: Word> Link<Tx, Rx> {
         #[allow(clippy::cast_possible_truncation)] // bounded by LONGEST
         message.extend((payload.len() as u32).to_le_bytes());
         message.extend(payload);
-        socket::send(self.socket.as_fd(), &message, fds)
+        match socket::send(self.socket.as_fd(), &message, fds) {
+            // The other side is gone. Its last words may still be there: whoever listens next hears them, or the end.
+            Err(error) if matches!(error.errno(), Some(libc::EPIPE | libc::ECONNRESET)) => Ok(()),
+            other => other,
+        }
     }
 
     /// Hears the next word; none when the other side is gone.
@@ -251,9 +255,12 @@ impl<Tx: Word, Rx: Word> Link<Tx, Rx> {
             if let Some(word) = self.take()? {
                 return Ok(Some(Heard { word, fds }));
             }
-            let Some(message) = socket::receive(self.socket.as_fd(), HEADER + LONGEST)? else {
-                return Ok(None);
+            let message = match socket::receive(self.socket.as_fd(), HEADER + LONGEST) {
+                // So the kernel says that the other side ended without having read all that was said.
+                Err(error) if error.errno() == Some(libc::ECONNRESET) => return Ok(None),
+                other => other?,
             };
+            let Some(message) = message else { return Ok(None) };
             self.pending.extend(message.bytes);
             fds.extend(message.fds);
         }

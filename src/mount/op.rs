@@ -137,6 +137,7 @@ impl Op {
             Self::Device(_) => "device",
             Self::Symlink { .. } => "symlink",
             Self::Console { .. } => "console",
+            Self::WorkingDirectory(_) => "working directory",
             Self::Mask(_) => "mask",
             Self::ReadOnly(_) => "read-only path",
             Self::ReadOnlyDelayed => "read-only file systems",
