@@ -324,7 +324,7 @@ mod tests {
         let lines = vec![IdMap { container: 0, host: 100_000, size: 65_536 }];
         let maps = idmap::Outside::Mapped { uids: lines.clone(), gids: lines };
         let name = "net.ipv4.ping_group_range";
-        let set = |value: &str| format!("outside: set sysctl {PING} to {value:?}");
+        let set = |value: &str| format!("outside: set sysctl {name} to {value:?}");
         assert_eq!(one(name, "0 0", &[Network], &maps), set("100000 100000"));
         assert_eq!(one(name, "0\t65535", &[Network], &maps), set("100000 165535"));
         assert_eq!(one(name, "1 0", &[Network], &maps), set("1 0"));
