@@ -4,8 +4,7 @@
 use super::{Hooks, Plan};
 use crate::{
     cgroup::{Version, plan as groups},
-    hook,
-    mount::apply::Root,
+    cred, hook, mount,
     ns::plan::{Base, Maps, Mounts, User, Writer},
     spec::{IdMap, NamespaceKind},
 };
@@ -186,16 +185,16 @@ impl Steps<'_> {
         for (id, lines) in mounts.idmaps.iter().enumerate() {
             self.add("idmap", format_args!("idmap {id}: {:?} {:?}", lines.uids, lines.gids));
         }
-        self.all(&mounts.ops, |op| op.name());
+        self.all(&mounts.ops, mount::Op::name);
         self.hooks(Actor::Runtime, "createRuntime hook", |hooks| &hooks.create_runtime);
         self.hooks(Actor::Assembler, "createContainer hook", |hooks| &hooks.create_container);
         self.actor = Actor::Assembler;
         let how = match plan.root {
-            Root::Pivot => "pivot into the root",
-            Root::MoveMount => "move the root over /",
+            mount::Root::Pivot => "pivot into the root",
+            mount::Root::MoveMount => "move the root over /",
         };
         self.add("pivot", how);
-        self.all(&plan.outside, |op| op.name());
+        self.all(&plan.outside, cred::OutsideOp::name);
     }
 
     /// init, until it waits for its start.
@@ -208,7 +207,7 @@ impl Steps<'_> {
             Mounts::Shared => {}
         }
         self.all(&plan.sysctls.inside, |_| "sysctl inside");
-        self.all(&plan.inside, |op| op.name());
+        self.all(&plan.inside, cred::InsideOp::name);
         if let Some(program) = &plan.program {
             let name = program.args.first().map_or("", String::as_str);
             self.add("look-up", format_args!("look for the program {name:?}"));
