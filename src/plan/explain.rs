@@ -4,8 +4,7 @@
 use super::{Hooks, Plan};
 use crate::{
     cgroup::{Version, plan as groups},
-    cred, hook,
-    mount::{self, apply::Root},
+    cred, hook, mount,
     ns::plan::{Base, Maps, Mounts, User, Writer},
     spec::{IdMap, NamespaceKind},
 };
@@ -191,8 +190,8 @@ impl Steps<'_> {
         self.hooks(Actor::Assembler, "createContainer hook", |hooks| &hooks.create_container);
         self.actor = Actor::Assembler;
         let how = match plan.root {
-            Root::Pivot => "pivot into the root",
-            Root::MoveMount => "move the root over /",
+            mount::Root::Pivot => "pivot into the root",
+            mount::Root::MoveMount => "move the root over /",
         };
         self.add("pivot", how);
         self.all(&plan.outside, cred::OutsideOp::name);

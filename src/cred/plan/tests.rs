@@ -150,6 +150,7 @@ fn groups_follow_setgroups_and_the_annotation() {
     assert_eq!(lists(&[7], Groups::Additional, Setgroups::Allowed), set("[7]"));
     assert_eq!(lists(&[], Groups::Additional, Setgroups::Denied), Ok(None));
     assert_eq!(lists(&[7], Groups::Callers, Setgroups::Allowed), Ok(None));
+    assert_eq!(lists(&[0], Groups::Additional, Setgroups::Denied), Ok(None), "the primary group");
     assert!(lists(&[7], Groups::Additional, Setgroups::Denied).unwrap_err().contains("denies setgroups"));
     assert!(
         lists(&[70_000], Groups::Additional, Setgroups::Allowed)
