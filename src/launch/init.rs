@@ -159,7 +159,9 @@ impl Init<'_> {
     /// The filter comes last, so that nothing but execve(2) runs under it.
     fn execute(&mut self, program: &Prepared) -> Result<Infallible> {
         let plan = self.setting.plan;
-        signal::reset(signal::Set::ALL)?;
+        // execve(2) resets handlers and keeps what is ignored: SIGPIPE for one, by the start of this very program.
+        signal::reset(signal::Set::from_bits(plan.ignored_signals))?;
+        signal::reset(signal::Set::of(&[libc::SIGPIPE]))?;
         signal::set_mask(signal::Set::EMPTY)?;
         sys::fd::close_on_exec_from(3 + plan.preserved_fds.cast_unsigned())?;
         if let Some(filter) = &plan.filter {

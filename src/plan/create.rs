@@ -81,6 +81,7 @@ pub fn plan(config: &Config, request: &Request, facts: &Facts) -> Result<Plan> {
         console_size: None,
         filter,
         hooks: hooks(config, request)?,
+        ignored_signals: facts.caller.ignored,
         preserved_fds: request.preserved_fds,
         warnings,
         namespaces: namespaces.clone(),

@@ -51,6 +51,8 @@ pub struct Plan {
     pub filter: Option<seccomp::plan::Filter>,
     /// The hooks.
     pub hooks: Hooks,
+    /// Signals that the caller ignores, bit n − 1 = signal n; the process is to have the default of each.
+    pub ignored_signals: u64,
     /// Descriptors from 3 up that the process keeps: `--preserve-fds` and `LISTEN_FDS`.
     pub preserved_fds: i32,
     /// For the log: what was asked for and is not going to happen.
