@@ -6,7 +6,6 @@ use urun::{
     cmd,
     error::{Error, Result},
     hint,
-    host::hints,
     log::Log,
 };
 
@@ -37,7 +36,7 @@ fn run(log: &mut Log, failure: &mut ExitCode) -> Result<u8> {
 fn advise(error: Error) -> Error {
     match error.remedy() {
         Some(_) => error,
-        None => match hint::remedy(&error, hints::facts) {
+        None => match hint::remedy(&error, cmd::host_state::facts) {
             Some(remedy) => error.hint(remedy),
             None => error,
         },

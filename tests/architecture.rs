@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// The longest file.
 const MAX_LINES: usize = 450;
 /// Folders with the same face: what is decided in `plan.rs`, what is done in `apply.rs`.
-const SUBSYSTEMS: &[&str] = &["ns", "mount", "cgroup", "cred", "seccomp", "lsm", "hook", "tty"];
+const SUBSYSTEMS: &[&str] = &["ns", "mount", "cgroup", "cred", "seccomp", "lsm", "hook", "tty", "net", "rdt"];
 
 struct Source {
     /// Path below `src/`, such as `mount/plan.rs`.
@@ -122,7 +122,7 @@ fn allowed(source: &Source) -> Option<Vec<&'static str>> {
             }
             all
         }
-        "state" => vec!["error", "spec", "sys", "state", "host", "bail"],
+        "state" => vec!["error", "spec", "sys", "state", "host", "clock", "bail"],
         _ => return None,
     })
 }
@@ -218,7 +218,9 @@ fn the_containers_file_system_is_never_touched_by_path() {
         "libc::mount(",
     ];
     let mut offences = Vec::new();
-    for source in sources().iter().filter(|source| source.module() == "mount") {
+    for source in
+        sources().iter().filter(|source| source.module() == "mount" && !source.path.contains("/tests/"))
+    {
         let code = source.code();
         for word in by_path.iter().filter(|word| code.contains(**word)) {
             offences.push(format!("src/{} has {word}", source.path));

@@ -1,10 +1,9 @@
 //! Device rules as a program for `BPF_PROG_TYPE_CGROUP_DEVICE` (Linux 4.15, `struct bpf_cgroup_dev_ctx` in linux/bpf.h).
 
+pub use crate::sys::bpf::Insn;
+
 use super::device::Rules;
-use crate::{
-    spec::linux::{DeviceRule, DeviceRuleKind},
-    sys::bpf::Insn,
-};
+use crate::spec::linux::{DeviceRule, DeviceRuleKind};
 
 /// Registers: the verdict, the context, and what is taken from it. R3 holds the letters that no rule has decided yet.
 const R0: u8 = 0;

@@ -1,7 +1,7 @@
 //! Decides where a container's groups are and what is written into them. Pure.
 
 use super::{
-    bpf,
+    bpf::{self, Insn},
     device::Rules,
     limit::{Current, Limits, limits},
     path,
@@ -18,7 +18,6 @@ use crate::{
         linux::{Linux, NamespaceKind, Resources},
         mount::{Mount, MountKind, Parameter},
     },
-    sys::bpf::Insn,
 };
 use std::{
     collections::BTreeMap,

@@ -1,3 +1,5 @@
+//! Tests of the module above.
+
 use super::*;
 use crate::state::{ContainerId, Init, START_SOCKET, Stage, store::tests::Scratch};
 use std::{

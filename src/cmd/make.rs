@@ -378,7 +378,9 @@ impl Host for Serving<'_> {
     fn terminal(&mut self, master: OwnedFd) -> Result<()> {
         // Before the program can ask: its first look at the size has to be right already.
         let callers = if self.request.console_socket.is_none() { caller_size() } else { None };
-        if let Some(size) = callers.or(self.plan.console_size) {
+        if let Some(size) =
+            callers.or(self.plan.console_size.map(|(rows, columns)| sys::tty::Size { rows, columns }))
+        {
             sys::tty::set_size(master.as_fd(), size)?;
         }
         if let Some(socket) = &self.request.console_socket {

@@ -5,6 +5,7 @@ pub mod delete;
 mod facts;
 mod group;
 mod hooks;
+pub mod host_state;
 pub mod kill;
 pub mod list;
 pub mod make;

@@ -37,8 +37,7 @@ impl Caller {
     pub fn probe(proc: &Proc) -> Result<Self> {
         let own = proc.own()?;
         let status = proc.read_text(&format!("{own}/status"))?;
-        let pid = own.parse().map_err(|_| Error::new(format_args!("/proc/self is {own:?}, not a number")))?;
-        let namespace = crate::ns::apply::user_of(proc, pid)?;
+        let namespace = proc.namespace(&own, "user")?;
         Ok(Self {
             euid: nix::unistd::geteuid().as_raw(),
             egid: nix::unistd::getegid().as_raw(),

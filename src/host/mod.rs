@@ -2,5 +2,4 @@
 
 pub mod caller;
 pub mod cgroups;
-pub mod hints;
 pub mod passwd;

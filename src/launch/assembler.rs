@@ -74,10 +74,10 @@ impl Assembler<'_> {
         self.enter(&init)?;
         self.settle()?;
         if let Some(host) = host {
-            let namespace = ns::apply::of(self.setting.proc, init.pid, c"net")?;
+            let namespace = self.setting.proc.namespace(&init.pid.to_string(), "net")?;
             net::apply(devices, &host, &net::Route::open()?, namespace.as_fd())?;
         }
-        let namespace = ns::apply::user_of(self.setting.proc, init.pid)?;
+        let namespace = self.setting.proc.namespace(&init.pid.to_string(), "user")?;
         let setting = mount::Setting { user_namespace: Some(namespace.as_fd()), lookup: None };
         let assembled = mount::assemble(&plan.mounts, sources, &setting)?;
         if !plan.hooks.create_runtime.is_empty() {

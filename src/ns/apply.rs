@@ -1,10 +1,9 @@
 //! Maps written, namespaces opened.
 
-use super::plan::{Join, Maps, Writer};
+use super::plan::{IdMap, Join, Maps, NamespaceKind, TimeOffsets, Writer};
 use crate::{
     error::{Context, Error, Result},
-    spec::{IdMap, NamespaceKind, linux::TimeOffsets},
-    sys::{self, openat, proc::Proc},
+    sys::{self, proc::Proc},
 };
 use std::{
     fs::File,
@@ -41,18 +40,6 @@ pub fn open(joins: &[Join]) -> Result<Vec<(i32, OwnedFd)>> {
 pub fn open_one(path: &Path) -> Result<OwnedFd> {
     let file = File::open(path).with_context(|| format!("open namespace {}", path.display()))?;
     Ok(file.into())
-}
-
-/// The user namespace of a process.
-pub fn user_of(proc: &Proc, pid: i32) -> Result<OwnedFd> {
-    of(proc, pid, c"user")
-}
-
-/// A namespace of a process, through its magic link: the directory is proven to be procfs, then one step is taken.
-pub fn of(proc: &Proc, pid: i32, name: &std::ffi::CStr) -> Result<OwnedFd> {
-    let directory = proc.open_file(&format!("{pid}/ns"), libc::O_PATH | libc::O_DIRECTORY)?;
-    openat::openat2(directory.as_fd(), name.to_bytes(), libc::O_RDONLY, 0, openat::resolve::MAGIC_STEP)
-        .with_context(|| format!("open the {} namespace of process {pid}", name.to_string_lossy()))
 }
 
 /// Writes the maps of the user namespace of `pid`; the caller has CAP_SETUID and CAP_SETGID in its parent.

@@ -1,10 +1,12 @@
 //! Which namespaces are made, which are joined, and whose privileges assemble the container.
 
+pub use crate::spec::{IdMap, NamespaceKind, linux::TimeOffsets};
+
 use super::idmap::Outside;
 use crate::{
     bail,
     error::{Error, Result},
-    spec::{Config, IdMap, NamespaceKind, linux::TimeOffsets},
+    spec::Config,
 };
 use std::path::PathBuf;
 

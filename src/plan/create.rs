@@ -15,7 +15,6 @@ use crate::{
     },
     rdt, seccomp,
     spec::{Config, NamespaceKind, Process},
-    sys::tty,
 };
 use std::path::PathBuf;
 
@@ -91,7 +90,7 @@ pub fn plan(config: &Config, request: &Request, facts: &Facts) -> Result<Plan> {
         plan.outside = cred::outside(process, &input)?;
         plan.inside = cred::inside(process, &config.linux, &input)?;
         plan.program = Some(inner.program(process));
-        plan.console_size = process.console_size.map(|(rows, columns)| tty::Size { rows, columns });
+        plan.console_size = process.console_size;
         let withheld = cred::plan::withheld(process, &input);
         if withheld != 0 {
             plan.warnings.push(format!("process.capabilities: the kernel cannot grant {withheld:#x}"));

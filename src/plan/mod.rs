@@ -11,7 +11,6 @@ use crate::{
     mount, net,
     ns::{plan::Namespaces, sysctl},
     rdt, seccomp,
-    sys::tty,
 };
 use std::path::PathBuf;
 
@@ -46,7 +45,7 @@ pub struct Plan {
     /// What init executes; none where config.json has no process.
     pub program: Option<Program>,
     /// `process.consoleSize`: rows and columns of the terminal.
-    pub console_size: Option<tty::Size>,
+    pub console_size: Option<(u16, u16)>,
     /// The seccomp filter.
     pub filter: Option<seccomp::plan::Filter>,
     /// The hooks.

@@ -42,6 +42,14 @@ impl Proc {
         openat2(self.0.as_fd(), path.as_bytes(), flags, 0, rules)
     }
 
+    /// A namespace of a process by its name in /proc/PID/ns: the directory is proven to be procfs, then one step is taken
+    /// through the magic link.
+    pub fn namespace(&self, pid: &str, name: &str) -> Result<OwnedFd> {
+        let directory = self.open_file(&format!("{pid}/ns"), libc::O_PATH | libc::O_DIRECTORY)?;
+        openat2(directory.as_fd(), name.as_bytes(), libc::O_RDONLY, 0, resolve::MAGIC_STEP)
+            .with_context(|| format!("open the {name} namespace of process {pid}"))
+    }
+
     /// The contents of a file, `1234/status` for instance.
     pub fn read(&self, path: &str) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();

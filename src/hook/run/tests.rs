@@ -1,3 +1,5 @@
+//! Tests of the module above.
+
 use super::*;
 use crate::spec::config::Hook;
 use std::{path::PathBuf, process::Command, time::Duration};
