@@ -198,6 +198,8 @@ pub struct Link<Tx, Rx> {
     socket: OwnedFd,
     /// Bytes that came together with an earlier word: a stream does not keep words apart.
     pending: Vec<u8>,
+    /// The other side has ended with words that it never heard.
+    unheard: bool,
     words: PhantomData<(Tx, Rx)>,
 }
 
@@ -224,7 +226,7 @@ pub fn pair<Tx: Word, Rx: Word>() -> Result<(Link<Tx, Rx>, Link<Rx, Tx>)> {
 impl<Tx: Word, Rx: Word> Link<Tx, Rx> {
     /// A line over a connected socket.
     pub fn over(socket: OwnedFd) -> Self {
-        Self { socket, pending: Vec::new(), words: PhantomData }
+        Self { socket, pending: Vec::new(), unheard: false, words: PhantomData }
     }
 
     /// Says a word.
@@ -241,10 +243,18 @@ impl<Tx: Word, Rx: Word> Link<Tx, Rx> {
         #[allow(clippy::cast_possible_truncation)] // bounded by LONGEST
         message.extend((payload.len() as u32).to_le_bytes());
         message.extend(payload);
-        match socket::send(self.socket.as_fd(), &message, fds) {
-            // The other side is gone. Its last words may still be there: whoever listens next hears them, or the end.
-            Err(error) if matches!(error.errno(), Some(libc::EPIPE | libc::ECONNRESET)) => Ok(()),
-            other => other,
+        socket::send(self.socket.as_fd(), &message, fds)
+    }
+
+    /// Says a word after which the other side is heard: that it is gone is no error here, because its last word, or the
+    /// end of the line, tells more.
+    pub fn tell(&mut self, word: &Tx, fds: &[BorrowedFd<'_>]) -> Result<()> {
+        match self.say_with(word, fds) {
+            Err(error) if error.errno() == Some(libc::EPIPE) => {
+                self.unheard = true;
+                Ok(())
+            }
+            result => result,
         }
     }
 
@@ -255,15 +265,22 @@ impl<Tx: Word, Rx: Word> Link<Tx, Rx> {
             if let Some(word) = self.take()? {
                 return Ok(Some(Heard { word, fds }));
             }
-            let message = match socket::receive(self.socket.as_fd(), HEADER + LONGEST) {
-                // So the kernel says that the other side ended without having read all that was said.
-                Err(error) if error.errno() == Some(libc::ECONNRESET) => return Ok(None),
-                other => other?,
-            };
-            let Some(message) = message else { return Ok(None) };
-            self.pending.extend(message.bytes);
-            fds.extend(message.fds);
+            match socket::receive(self.socket.as_fd(), HEADER + LONGEST) {
+                Ok(None) => return Ok(None),
+                Ok(Some(message)) => {
+                    self.pending.extend(message.bytes);
+                    fds.extend(message.fds);
+                }
+                // Said once, before what is still to be read: the other side has ended and left words unread.
+                Err(error) if error.errno() == Some(libc::ECONNRESET) => self.unheard = true,
+                Err(error) => return Err(error),
+            }
         }
+    }
+
+    /// Whether the other side has ended without hearing everything that was said to it, known at the end of the line.
+    pub fn left_words_unheard(&self) -> bool {
+        self.unheard
     }
 
     /// Hears a word that has to come: the end of the line is an error that names who ended it.

@@ -20,5 +20,8 @@ pub mod serve;
 mod stage;
 pub mod start;
 
+#[cfg(test)]
+mod tests;
+
 pub use init::Park;
 pub use serve::{Host, Launched, Moment, Setting, launch};

@@ -92,7 +92,7 @@ impl Drop for Born {
 
 /// Makes the container up to execve(2). On failure every process of the launch is gone.
 pub fn launch(setting: &Setting<'_>, host: &mut dyn Host) -> Result<Launched> {
-    let (mut to_assembler, far) = link::pair()?;
+    let (to_assembler, far) = link::pair()?;
     let (to_init, init_far) = link::pair()?;
     let ends = Ends { runtime: far, init: init_far };
     let assembler = clone::spawn(&Birth::default(), || {
@@ -100,8 +100,25 @@ pub fn launch(setting: &Setting<'_>, host: &mut dyn Host) -> Result<Launched> {
         assembler::run(setting, ends, [to_assembler.as_fd(), to_init.as_fd()])
     })
     .context("make the assembler")?;
-    let mut server =
-        Server { setting, host, to_init, born: Born { assembler: Some(assembler), init: None }, slave: None };
+    serve(setting, host, assembler, Lines { assembler: to_assembler, init: to_init })
+}
+
+/// The runtime's ends.
+pub(super) struct Lines {
+    pub(super) assembler: Link<Go, FromAssembler>,
+    pub(super) init: Link<ToInit, FromInit>,
+}
+
+/// Answers the assembler, then releases the init that it has made, and hears that it is ready. On failure both are gone.
+pub(super) fn serve(
+    setting: &Setting<'_>,
+    host: &mut dyn Host,
+    assembler: Child,
+    lines: Lines,
+) -> Result<Launched> {
+    let Lines { assembler: mut to_assembler, init: to_init } = lines;
+    let born = Born { assembler: Some(assembler), init: None };
+    let mut server = Server { setting, host, to_init, born, slave: None };
     server.serve_assembler(&mut to_assembler)?;
     server.release_init()?;
     let Server { to_init, mut born, .. } = server;
@@ -130,7 +147,7 @@ impl Server<'_> {
                     continue;
                 }
                 FromAssembler::Place => {
-                    self.to_init.say(&ToInit::Placed)?;
+                    self.to_init.tell(&ToInit::Placed, &[])?;
                     self.ready()?;
                 }
                 FromAssembler::Hooks => self.run_hooks()?,
@@ -148,7 +165,7 @@ impl Server<'_> {
                 }
                 FromAssembler::Failed(error) => return Err(error),
             }
-            link.say(&Go::Go)?;
+            link.tell(&Go::Go, &[])?;
         }
     }
 
@@ -163,7 +180,7 @@ impl Server<'_> {
     fn release_init(&mut self) -> Result<()> {
         let slave = self.slave.take();
         let slave: Vec<BorrowedFd<'_>> = slave.iter().map(AsFd::as_fd).collect();
-        self.to_init.say_with(&ToInit::Go, &slave)?;
+        self.to_init.tell(&ToInit::Go, &slave)?;
         self.ready()
     }
 
@@ -171,7 +188,7 @@ impl Server<'_> {
     fn ready(&mut self) -> Result<()> {
         loop {
             let Some(heard) = self.to_init.hear()? else {
-                return Err(died("the container's init", self.born.init.take()));
+                return Err(died("the container's init", self.born.init.take().as_ref()));
             };
             match heard.word {
                 FromInit::Ready => return Ok(()),
@@ -195,12 +212,12 @@ impl Server<'_> {
     }
 
     fn assembler_died(&mut self) -> Error {
-        died("the assembler", self.born.assembler.take())
+        died("the assembler", self.born.assembler.take().as_ref())
     }
 }
 
 /// A process that ended without a word was killed; its exit status tells by what.
-pub(super) fn died(who: &str, child: Option<Child>) -> Error {
+pub(super) fn died(who: &str, child: Option<&Child>) -> Error {
     let how = child.and_then(|child| pidfd::wait(child.as_fd()).ok());
     let how = how.map_or_else(|| "unknown cause".to_owned(), |status| status.to_string());
     Error::new(format_args!("{who} ended without a word ({how})"))

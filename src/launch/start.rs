@@ -1,10 +1,13 @@
 //! The start of a container that waits: said over init's line, answered by its end.
 
-use super::link::{FromInit, Link, ToInit};
+use super::{
+    link::{FromInit, Heard, Link, ToInit},
+    serve::died,
+};
 use crate::{
     error::{Context, Error, Result},
     seccomp::{self, plan::Listener},
-    sys::{clone::Child, gate},
+    sys::{clone::Child, gate, pidfd},
 };
 use std::{
     os::fd::AsFd,
@@ -30,14 +33,14 @@ pub fn agent<'a>(listener: Option<&'a Listener>, state: &[u8], pid: i32) -> Resu
 }
 
 /// Tells init to execute and waits until it has: the line ends when execve(2) worked. An execve that failed is
-/// reported here, whole.
+/// reported here, whole; so is the end of an init that never heard the word.
 pub fn start(
     link: &mut Link<ToInit, FromInit>,
     init: &Child,
     agent: Option<&Agent<'_>>,
     note: &mut dyn FnMut(Error),
 ) -> Result<()> {
-    link.say(&ToInit::Start)?;
+    link.tell(&ToInit::Start, &[])?;
     while let Some(heard) = link.hear()? {
         match heard.word {
             FromInit::Failed(error) => return Err(error),
@@ -46,11 +49,23 @@ pub fn start(
             FromInit::Listener { fd, gate } => {
                 let agent =
                     agent.ok_or_else(|| Error::new("the filter notifies somebody whom nobody named"))?;
-                hand_over(init, fd, gate, agent)?;
+                hand_over(init, fd, gate, agent).map_err(|error| last_word(link, init, error))?;
             }
         }
     }
-    Ok(())
+    match link.left_words_unheard() {
+        true => Err(died("the container's init", Some(init))),
+        false => Ok(()),
+    }
+}
+
+/// Why an init has ended that could not be asked for its listener any more; `error` where it lives or did not say.
+fn last_word(link: &mut Link<ToInit, FromInit>, init: &Child, error: Error) -> Error {
+    let ended = pidfd::exited(init.as_fd()).unwrap_or(false);
+    match if ended { link.hear() } else { Ok(None) } {
+        Ok(Some(Heard { word: FromInit::Failed(cause), .. })) => cause,
+        _ => error,
+    }
 }
 
 /// Takes the listener out of init, gives it to the agent and lets init go on. init cannot be told to give up: on failure
