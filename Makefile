@@ -43,8 +43,14 @@ bench: build ## Measure `run` against crun, runc and the floor
 	@scripts/packages bench
 	$(CARGO) bench --locked --bench run
 
-fuzz: ## Fuzz the parsers for a minute each (needs a nightly toolchain and cargo-fuzz)
-	@for target in $$($(CARGO) fuzz list); do $(CARGO) fuzz run "$$target" -- -max_total_time=60 || exit 1; done
+FUZZ_SECONDS ?= 60
+fuzz: ## Fuzz every parser for FUZZ_SECONDS (60) each, from the kept corpus; installs cargo-fuzz
+	@$(CARGO) fuzz --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-fuzz
+	@set -e; for target in $$($(CARGO) fuzz list); do \
+	     mkdir -p fuzz/work/$$target; echo "== $$target"; \
+	     $(CARGO) fuzz run --sanitizer none $$target fuzz/work/$$target fuzz/corpus/$$target -- \
+	         -max_total_time=$(FUZZ_SECONDS) -timeout=5 -rss_limit_mb=1024 -verbosity=0 -print_final_stats=1; \
+	 done
 
 demo: ## Run a real root file system in a user namespace and show both sides of it
 	@scripts/packages demo

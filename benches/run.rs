@@ -7,14 +7,14 @@
 //! `BENCH_ROUNDS` sets the number of rounds (100).
 
 use nix::{
-    mount::{MsFlags, mount},
+    mount::{MntFlags, MsFlags, mount, umount2},
     sched::{CloneFlags, unshare},
 };
 use serde_json::{Value, json};
 use std::{
-    fs,
+    fs::{self, File},
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    process::{Command, Output},
     time::{Duration, Instant},
 };
 use urun::{
@@ -45,7 +45,7 @@ fn main() -> Result<()> {
     own_surroundings()?;
     let work = Work::new()?;
     let result = report(&work, rounds);
-    fs::remove_dir_all(&work.0).context("clean up")?;
+    work.remove()?;
     result
 }
 
@@ -106,12 +106,13 @@ fn subjects() -> Vec<Subject> {
 
 /// The median time of each subject.
 fn medians(work: &Work, subjects: &[Subject], filter: bool, rounds: usize) -> Result<Vec<Duration>> {
+    let log = work.0.join("log");
     let mut times = vec![Vec::with_capacity(rounds); subjects.len()];
     for round in 0..WARM_UP + rounds {
         for (subject, times) in subjects.iter().zip(&mut times) {
             let argv = work.command(subject, filter);
             let begin = Instant::now();
-            run(&argv, Stdio::null())?;
+            run(&argv, &log)?;
             let end = begin.elapsed();
             if round >= WARM_UP {
                 times.push(end);
@@ -141,7 +142,11 @@ struct Work(PathBuf);
 impl Work {
     fn new() -> Result<Self> {
         let dir = std::env::temp_dir().join(format!("urun-bench-{}", std::process::id()));
+        fs::create_dir(&dir).with_context(|| format!("make {}", dir.display()))?;
+        // Engines keep states below /run, which is a tmpfs; a disk would be measured otherwise.
         let work = Self(dir);
+        mount(Some("bench"), &work.0, Some("tmpfs"), MsFlags::empty(), None::<&str>)
+            .context("mount a tmpfs")?;
         fs::create_dir_all(work.0.join("bundle/rootfs/bin")).context("make the root file system")?;
         for point in ["proc", "dev", "sys"] {
             fs::create_dir(work.0.join("bundle/rootfs").join(point)).context("make the root file system")?;
@@ -155,13 +160,18 @@ impl Work {
         Ok(work)
     }
 
+    fn remove(&self) -> Result<()> {
+        umount2(&self.0, MntFlags::MNT_DETACH).context("unmount the tmpfs")?;
+        fs::remove_dir(&self.0).with_context(|| format!("remove {}", self.0.display()))
+    }
+
     fn path(&self, name: &str) -> String {
         self.0.join(name).to_string_lossy().into_owned()
     }
 
     fn compile(&self, source: &Path, target: &str) -> Result<()> {
         let words = ["cc", "-O2", "-static", "-o", &self.path(target), &source.to_string_lossy()];
-        run(&words.map(str::to_owned), Stdio::inherit())
+        run(&words.map(str::to_owned), &self.0.join("log"))
     }
 
     /// The example that `urun spec` writes, for a program that ends at once.
@@ -172,6 +182,9 @@ impl Work {
         let mut config: Value = serde_json::from_str(&document(&options)).map_err(Error::new)?;
         config["process"]["terminal"] = json!(false);
         config["process"]["args"] = json!(["/bin/true"]);
+        // Device rules are work for the kernel's BPF verifier, which the floor does not do and for which crun wants to raise
+        // a limit that some machines do not let it raise.
+        config["linux"]["resources"] = json!({});
         // What the oldest of the others reads.
         config["ociVersion"] = json!("1.0.2");
         Ok(config)
@@ -208,15 +221,17 @@ impl Work {
 
     /// The largest resident set of the processes of `command`, in KiB.
     fn peak(&self, command: &[String]) -> Result<String> {
-        let argv = [&[self.path("peak")], command].concat();
-        Ok(output(&argv)?.trim().to_owned())
+        let peak = self.0.join("peak.kib");
+        let argv = [&[self.path("peak"), peak.to_string_lossy().into_owned()], command].concat();
+        run(&argv, &self.0.join("log"))?;
+        Ok(fs::read_to_string(peak).context("read the peak")?.trim().to_owned())
     }
 
     /// How many system calls the processes of `command` make, `true` included.
     fn system_calls(&self, command: &[String]) -> Result<usize> {
         let trace = self.path("trace");
         let words = ["strace", "-f", "-qq", "-e", "signal=none", "-o", &trace];
-        run(&[&words.map(str::to_owned), command].concat(), Stdio::null())?;
+        run(&[&words.map(str::to_owned), command].concat(), &self.0.join("log"))?;
         let text = fs::read(&trace).context("read the trace")?;
         // A call that another process interrupts has a second line, and what ends is no call.
         let lines = text.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
@@ -227,16 +242,19 @@ impl Work {
     }
 }
 
-/// Runs to success with standard output and error there.
-fn run(argv: &[String], to: Stdio) -> Result<()> {
+/// Runs to success, with all output in a file: crun 1.8 gives the host's /dev/null to the container where it finds it as
+/// one of the standard streams.
+fn run(argv: &[String], log: &Path) -> Result<()> {
+    let file = || File::options().create(true).read(true).append(true).open(log).context("open the log");
     let status = Command::new(&argv[0])
         .args(&argv[1..])
-        .stdin(Stdio::null())
-        .stdout(to)
+        .stdin(file()?)
+        .stdout(file()?)
+        .stderr(file()?)
         .status()
         .with_context(|| format!("start {}", argv[0]))?;
     if !status.success() {
-        bail!("{}: {status}", argv.join(" "));
+        bail!("{}: {status}: {}", argv.join(" "), fs::read_to_string(log).context("read the log")?);
     }
     Ok(())
 }

@@ -94,7 +94,7 @@ fn rewrite(args: &[Arg], word: &OsString) -> Word {
         args.iter().find(|arg| arg.get_short() == Some(char::from(byte))).is_some_and(|arg| !is_switch(arg))
     };
     let value_at = name.iter().position(takes_value);
-    if value_at == Some(name.len() - 1) && !has_value {
+    if value_at.is_some_and(|at| at + 1 == name.len()) && !has_value {
         return Word::FlagThenValue(word.clone());
     }
     Word::Flag(word.clone())
@@ -132,6 +132,7 @@ mod tests {
             ("-- kill x", "", "kill x"),
             ("--root", "--root", ""),
             ("- x", "", "- x"),
+            ("-=x kill", "-=x", "kill"),
         ] {
             let split = leading(&flags::globals(), words(argv));
             assert_eq!((split.flags, split.rest), (words(flags), words(rest)), "{argv}");
