@@ -235,6 +235,14 @@ impl<Tx: Word, Rx: Word> Link<Tx, Rx> {
         socket::send(self.socket.as_fd(), &message, fds)
     }
 
+    /// As [`Link::say`] to somebody who may be gone: what it said before is still to be heard, and tells why.
+    pub fn tell(&self, word: &Tx, fds: &[BorrowedFd<'_>]) -> Result<()> {
+        match self.say_with(word, fds) {
+            Err(error) if error.errno() == Some(libc::EPIPE) => Ok(()),
+            other => other,
+        }
+    }
+
     /// Hears the next word; none when the other side is gone.
     pub fn hear(&mut self) -> Result<Option<Heard<Rx>>> {
         let mut fds = Vec::new();
@@ -242,9 +250,13 @@ impl<Tx: Word, Rx: Word> Link<Tx, Rx> {
             if let Some(word) = self.take()? {
                 return Ok(Some(Heard { word, fds }));
             }
-            let Some(message) = socket::receive(self.socket.as_fd(), HEADER + LONGEST)? else {
-                return Ok(None);
+            let message = match socket::receive(self.socket.as_fd(), HEADER + LONGEST) {
+                // The other side has gone without hearing all that was said to it; the kernel tells it once, before the
+                // words that are still to be heard.
+                Err(error) if error.errno() == Some(libc::ECONNRESET) => continue,
+                other => other?,
             };
+            let Some(message) = message else { return Ok(None) };
             self.pending.extend(message.bytes);
             fds.extend(message.fds);
         }
@@ -315,6 +327,18 @@ mod tests {
         let (near, mut far) = pair::<ToInit, FromInit>().unwrap();
         near.say_with(&ToInit::Go, &[near.as_fd()]).unwrap();
         assert_eq!(far.hear().unwrap().unwrap().fds.len(), 1);
+    }
+
+    #[test]
+    fn last_words_are_heard_from_somebody_who_has_not_listened() {
+        let (near, mut far) = pair::<FromInit, ToInit>().unwrap();
+        far.say(&ToInit::Placed).unwrap();
+        near.say(&FromInit::Failed(Error::new("why"))).unwrap();
+        drop(near);
+        assert_eq!(far.say(&ToInit::Go).unwrap_err().errno(), Some(libc::EPIPE));
+        far.tell(&ToInit::Go, &[]).unwrap();
+        assert_eq!(far.hear().unwrap().unwrap().word, FromInit::Failed(Error::new("why")));
+        assert!(far.hear().unwrap().is_none());
     }
 
     #[test]

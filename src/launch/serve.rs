@@ -37,6 +37,8 @@ pub struct Setting<'a> {
     pub joins: Vec<(i32, OwnedFd)>,
     /// The user namespace to join.
     pub user: Option<OwnedFd>,
+    /// Whether the caller may look into processes that are not dumpable (CAP_SYS_PTRACE).
+    pub sees_hidden: bool,
     /// The version 2 control group that init is born in.
     pub cgroup: Option<BorrowedFd<'a>>,
     /// Where init waits for its start.
@@ -130,7 +132,7 @@ impl Server<'_> {
                     continue;
                 }
                 FromAssembler::Place => {
-                    self.to_init.say(&ToInit::Placed)?;
+                    self.to_init.tell(&ToInit::Placed, &[])?;
                     self.ready()?;
                 }
                 FromAssembler::Hooks => self.run_hooks()?,
@@ -148,7 +150,7 @@ impl Server<'_> {
                 }
                 FromAssembler::Failed(error) => return Err(error),
             }
-            link.say(&Go::Go)?;
+            link.tell(&Go::Go, &[])?;
         }
     }
 
@@ -163,7 +165,7 @@ impl Server<'_> {
     fn release_init(&mut self) -> Result<()> {
         let slave = self.slave.take();
         let slave: Vec<BorrowedFd<'_>> = slave.iter().map(AsFd::as_fd).collect();
-        self.to_init.say_with(&ToInit::Go, &slave)?;
+        self.to_init.tell(&ToInit::Go, &slave)?;
         self.ready()
     }
 

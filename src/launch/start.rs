@@ -37,7 +37,7 @@ pub fn start(
     agent: Option<&Agent<'_>>,
     note: &mut dyn FnMut(Error),
 ) -> Result<()> {
-    link.say(&ToInit::Start)?;
+    link.tell(&ToInit::Start, &[])?;
     while let Some(heard) = link.hear()? {
         match heard.word {
             FromInit::Failed(error) => return Err(error),
