@@ -65,11 +65,18 @@ impl Rules {
     }
 
     /// The writes for the version 1 controller, which keeps one list of exceptions: a rule that takes back a part of an earlier
-    /// one cannot be said there.
+    /// one cannot be said there. Where the earlier one is that every node may be made, the rule does without its `m`, as in
+    /// runc and crun: Docker denies `c 10:229 rwm` in every container, and a node alone gives no access.
     pub fn to_v1(&self) -> Result<Vec<Op>> {
         let file = |allow: bool| if allow { "devices.allow" } else { "devices.deny" };
         let mut ops = vec![Write::new(file(self.otherwise), "a").into()];
         for (index, rule) in self.list.iter().enumerate() {
+            let any_node = |earlier: &DeviceRule| makes_any_node(earlier) && earlier.kind == rule.kind;
+            let makes_nodes = self.list[..index].iter().any(any_node);
+            let rule = &DeviceRule { mknod: rule.mknod && (rule.allow || !makes_nodes), ..*rule };
+            if !(rule.read || rule.write || rule.mknod) {
+                continue;
+            }
             let line = text(rule);
             if let Some(earlier) =
                 self.list[..index].iter().find(|earlier| earlier.allow != rule.allow && partly(earlier, rule))
@@ -92,6 +99,11 @@ fn is_about_everything(rule: &DeviceRule) -> bool {
         && rule.major.is_none()
         && rule.minor.is_none()
         && (rule.read && rule.write && rule.mknod)
+}
+
+/// Whether a rule is that every node of a kind may be made, and nothing else.
+fn makes_any_node(rule: &DeviceRule) -> bool {
+    rule.allow && rule.mknod && !rule.read && !rule.write && rule.major.is_none() && rule.minor.is_none()
 }
 
 /// A rule about both kinds of device as one about each.
@@ -187,12 +199,19 @@ pub mod tests {
 
     #[test]
     fn version_one_cannot_take_back_a_part() {
-        // One node among all those that may be made.
-        let error = rules(&["-a *:* rwm", "-c 10:200 rwm"]).unwrap().to_v1().unwrap_err();
+        let error = rules(&["-a *:* rwm", "-c 136:7 rwm"]).unwrap().to_v1().unwrap_err();
         assert!(
-            error.to_string().contains("c 10:200 rwm") && error.to_string().contains("c *:* m"),
+            error.to_string().contains("c 136:7 rw") && error.to_string().contains("c 136:* rwm"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn version_one_denies_a_node_that_may_be_made_its_use() {
+        // As Docker does for FUSE.
+        let lines = v1(&["-a *:* rwm", "-c 10:229 rwm", "-c 10:200 m", "-b 8:0 rm"]);
+        let expected = ["allow c 10:200 rwm", "deny c 10:229 rw", "deny b 8:0 r"];
+        assert_eq!(lines[lines.len() - 3..], expected);
     }
 
     #[test]

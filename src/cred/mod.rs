@@ -9,7 +9,6 @@ pub mod apply;
 pub mod enter;
 pub mod home;
 pub mod op;
-pub mod order;
 pub mod plan;
 
 pub use op::{InsideOp, OutsideOp};

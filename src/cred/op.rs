@@ -132,6 +132,20 @@ pub enum KeyringAccess {
     Found,
 }
 
+impl OutsideOp {
+    /// The step as the table of reasons calls it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::AllCpus | Self::Cpus(_) => "affinity",
+            Self::Limit { .. } => "limit",
+            Self::OomScore { .. } => "oom score",
+            Self::Scheduler(_) => "scheduler",
+            Self::IoPriority(_) => "io priority",
+            Self::Stdio { .. } => "standard streams",
+        }
+    }
+}
+
 impl InsideOp {
     /// The step as the table of reasons calls it.
     pub fn name(&self) -> &'static str {
@@ -170,7 +184,7 @@ impl fmt::Display for InsideOp {
             }
             Self::Personality(persona) => write!(f, "set personality {persona:#x}"),
             Self::MemoryPolicy { mode, nodes } => {
-                write!(f, "set memory policy {mode:#x} on nodes {nodes:#x?}")
+                write!(f, "set memory policy {mode:#x} on nodes {nodes:x?}")
             }
             Self::Umask(mask) => write!(f, "set umask {mask:04o}"),
             Self::Label(label) => label.fmt(f),

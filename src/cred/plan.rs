@@ -166,7 +166,7 @@ pub fn affinity(process: &Process, verb: Verb) -> Affinity {
     }
 }
 
-/// What the process does to itself, in order; [`super::order::INSIDE`] holds the reasons.
+/// What the process does to itself, in order; `plan::order` holds the reasons.
 pub fn inside(process: &Process, linux: &Linux, input: &Input<'_>) -> Result<Vec<InsideOp>> {
     let user = &process.user;
     outside_ids(user, input.maps)?;
@@ -261,7 +261,8 @@ fn groups(user: &User, input: &Input<'_>) -> Result<Option<InsideOp>> {
     }
     match input.setgroups {
         Setgroups::Allowed => Ok(Some(InsideOp::Groups(user.additional_gids.clone()))),
-        Setgroups::Denied if user.additional_gids.is_empty() => Ok(None),
+        // Engines name the primary group among the others (Docker: [0]), and that one the process has.
+        Setgroups::Denied if user.additional_gids.iter().all(|gid| *gid == user.gid) => Ok(None),
         Setgroups::Denied => Err(Error::new(format_args!(
             "process.user.additionalGids {:?}: the user namespace denies setgroups",
             user.additional_gids

@@ -132,7 +132,7 @@ impl Server<'_> {
                     continue;
                 }
                 FromAssembler::Place => {
-                    self.to_init.tell(&ToInit::Placed, &[])?;
+                    self.to_init.say(&ToInit::Placed)?;
                     self.ready()?;
                 }
                 FromAssembler::Hooks => self.run_hooks()?,
@@ -150,7 +150,7 @@ impl Server<'_> {
                 }
                 FromAssembler::Failed(error) => return Err(error),
             }
-            link.tell(&Go::Go, &[])?;
+            link.say(&Go::Go)?;
         }
     }
 
@@ -165,7 +165,7 @@ impl Server<'_> {
     fn release_init(&mut self) -> Result<()> {
         let slave = self.slave.take();
         let slave: Vec<BorrowedFd<'_>> = slave.iter().map(AsFd::as_fd).collect();
-        self.to_init.tell(&ToInit::Go, &slave)?;
+        self.to_init.say_with(&ToInit::Go, &slave)?;
         self.ready()
     }
 
@@ -179,7 +179,7 @@ impl Server<'_> {
                 FromInit::Ready => return Ok(()),
                 FromInit::Note(note) => self.host.note(&note),
                 FromInit::Failed(error) => return Err(error),
-                FromInit::Listener(_) => {
+                FromInit::Listener { .. } => {
                     return Err(Error::new("init loads its filter before it is told to start"));
                 }
             }

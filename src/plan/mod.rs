@@ -1,6 +1,8 @@
 //! Config, Request and Facts become one value, the [`Plan`]. Pure: nothing here asks or changes the host.
 
 pub mod create;
+pub mod explain;
+pub mod order;
 pub mod proc_mount;
 
 use crate::{
@@ -9,6 +11,7 @@ use crate::{
     mount, net,
     ns::{plan::Namespaces, sysctl},
     rdt, seccomp,
+    sys::tty,
 };
 use std::path::PathBuf;
 
@@ -42,6 +45,8 @@ pub struct Plan {
     pub inside: Vec<cred::InsideOp>,
     /// What init executes; none where config.json has no process.
     pub program: Option<Program>,
+    /// `process.consoleSize`: rows and columns of the terminal.
+    pub console_size: Option<tty::Size>,
     /// The seccomp filter.
     pub filter: Option<seccomp::plan::Filter>,
     /// The hooks.
