@@ -6,14 +6,22 @@ use urun::{
     cmd,
     error::{Error, Result},
     hint,
+    host::caller,
     log::Log,
+    sys::{
+        prctl,
+        signal::{self, Set},
+    },
 };
 
 fn main() -> ExitCode {
+    // Before there is anything to see: no process of a container or of the same user may look into this one or into one
+    // that it makes, take its descriptors, or reach the host through its links in /proc (CVE-2016-9962).
+    let hidden = prctl::set_dumpable(false);
     // Until it is known where to log to, errors go to stderr alone.
     let mut log = Log::default();
     let mut failure = ExitCode::FAILURE;
-    match run(&mut log, &mut failure) {
+    match hidden.and_then(|()| run(&mut log, &mut failure)) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             log.fail(&advise(error));
@@ -23,6 +31,9 @@ fn main() -> ExitCode {
 }
 
 fn run(log: &mut Log, failure: &mut ExitCode) -> Result<u8> {
+    caller::require_own_ids()?;
+    // Where the caller ignored it, the kernel would reap our children before we have heard how they ended.
+    signal::reset(Set::of(&[signal::CHILD]))?;
     let line = Line::parse(std::env::args_os().skip(1))?;
     if line.is_exec() {
         // Where its exit status is the program's, 1 could be one.

@@ -83,7 +83,9 @@ pub fn make(request: &CreateRequest, waits: Waits, log: &Log) -> Result<Made> {
     };
     let record = record(request, &config, &plan, &entry, &facts.caller);
     let mut attempt = Attempt { request, log, plan, record, entry, cgroup: None, master: None };
-    match attempt.launch(Opened { proc, config: bytes, joins, user }, waits) {
+    match attempt
+        .launch(Opened { proc, config: bytes, joins, user, sees_hidden: facts.caller.can_ptrace() }, waits)
+    {
         Ok(launched) => Ok(attempt.finish(launched)),
         Err(error) => Err(attempt.undo(error)),
     }
@@ -186,6 +188,7 @@ struct Opened {
     config: Vec<u8>,
     joins: Vec<(i32, OwnedFd)>,
     user: Option<OwnedFd>,
+    sees_hidden: bool,
 }
 
 /// A container in the making.
@@ -201,7 +204,7 @@ struct Attempt<'a> {
 
 impl Attempt<'_> {
     fn launch(&mut self, opened: Opened, waits: Waits) -> Result<Launched> {
-        let Opened { proc, config, joins, user } = opened;
+        let Opened { proc, config, joins, user, sees_hidden } = opened;
         // On disk before the first thing that would outlive a crash.
         self.record.rdt.clone_from(&self.plan.rdt.owned);
         self.record.cgroup = self.plan.cgroup.record().to_json();
@@ -233,6 +236,7 @@ impl Attempt<'_> {
             proc: &proc,
             joins,
             user,
+            sees_hidden,
             cgroup: cgroup.directory_fd(),
             park,
             state: &state,

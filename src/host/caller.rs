@@ -26,11 +26,31 @@ pub struct Caller {
 
 /// `CAP_SYS_ADMIN`, capabilities(7).
 const SYS_ADMIN: u64 = 1 << 21;
+/// `CAP_SYS_PTRACE`
+const SYS_PTRACE: u64 = 1 << 19;
 /// `CAP_MKNOD`
 const MKNOD: u64 = 1 << 27;
 /// Inode of the initial user namespace, `PROC_USER_INIT_INO` of the kernel; the layout of uid_map proves nothing, since
 /// systemd makes identity maps.
 const INITIAL_USER_NAMESPACE: u64 = 0xEFFF_FFFD;
+
+/// Refuses to serve somebody with more rights than their own: installed setuid or setgid, this program would give the
+/// host away.
+pub fn require_own_ids() -> Result<()> {
+    let (users, groups) = (nix::unistd::getresuid()?, nix::unistd::getresgid()?);
+    let own = users.real == users.effective
+        && users.real == users.saved
+        && groups.real == groups.effective
+        && groups.real == groups.saved;
+    match own {
+        true => Ok(()),
+        false => Err(Error::new(format_args!(
+            "uid {} runs this program as uid {} (gid {} as gid {})",
+            users.real, users.effective, groups.real, groups.effective
+        ))
+        .hint("take the setuid and setgid bits off the program: chmod ug-s; it needs no privileges to be installed")),
+    }
+}
 
 impl Caller {
     /// Asks the kernel.
@@ -57,6 +77,11 @@ impl Caller {
     /// Root of the host: what is asked for is done or is an error.
     pub fn is_host_root(&self) -> bool {
         self.initial && self.is_privileged()
+    }
+
+    /// Whether processes that are not dumpable can be looked into.
+    pub fn can_ptrace(&self) -> bool {
+        self.capabilities & SYS_PTRACE != 0
     }
 
     /// Whether device nodes can be made.

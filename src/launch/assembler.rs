@@ -103,7 +103,9 @@ impl Assembler<'_> {
     /// Without privileges the assembly runs in a user namespace where it has them.
     fn enter_base(&mut self) -> Result<()> {
         match &self.setting.plan.namespaces.base {
-            Base::Caller => return Ok(()),
+            Base::Caller if self.setting.sees_hidden => return Ok(()),
+            // Else init could not be reached through its pidfd and /proc until it stands.
+            Base::Caller => return prctl::set_dumpable(true),
             Base::New { .. } => {
                 // Until the maps are written, /proc/PID has to belong to the caller, who is nobody's superior.
                 prctl::set_dumpable(true)?;
@@ -220,7 +222,8 @@ impl Assembler<'_> {
         }
         let pid = if plan.namespaces.makes(NamespaceKind::Pid) { 1 } else { init.pid };
         let state = (self.setting.state)(Moment::Creating, pid);
-        hook::run_all(hooks, &state, &plan.hooks.setting())
+        let setting = hook::Setting { before_exec: Some(&prctl::create_as_oneself), ..plan.hooks.setting() };
+        hook::run_all(hooks, &state, &setting)
     }
 }
 

@@ -23,7 +23,7 @@ use crate::{
 use std::{
     convert::Infallible,
     ffi::CString,
-    os::fd::{AsFd, AsRawFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, OwnedFd, RawFd},
 };
 
 /// Opened by the runtime when it has taken the seccomp listener out of init, which execve would close.
@@ -91,6 +91,7 @@ impl Init<'_> {
         for note in cred::enter::apply(&plan.inside, self.setting.proc)? {
             self.link.say(&FromInit::Note(note))?;
         }
+        self.close_host()?;
         let program = plan.program.as_ref().map(Prepared::new).transpose()?;
         self.link.say(&FromInit::Ready)?;
         self.wait_for_start()?;
@@ -101,11 +102,30 @@ impl Init<'_> {
 
     /// What the caller leaked must not be held by a container that waits to be started.
     fn close_inherited(&self) -> Result<()> {
-        let mut keep = vec![self.link.as_raw_fd(), self.setting.proc.as_fd().as_raw_fd()];
-        if let Park::Socket(listener) = &self.setting.park {
-            keep.push(listener.as_raw_fd());
+        let proc = self.setting.proc.as_fd().as_raw_fd();
+        self.close_except(self.listener().chain([proc]))
+    }
+
+    /// From here on paths are looked up that the image has chosen: no directory of the host may be open then, for
+    /// `/proc/self/fd/N/..` leads from it to the host's root (CVE-2024-21626). Close-on-exec is too late, execve(2) finds
+    /// its file first. What stays is a socket or two.
+    fn close_host(&self) -> Result<()> {
+        self.close_except(self.listener())
+    }
+
+    fn listener(&self) -> impl Iterator<Item = RawFd> + use<> {
+        match &self.setting.park {
+            Park::Socket(listener) => Some(listener.as_raw_fd()),
+            Park::Line => None,
         }
-        keep.extend(3..3 + self.setting.plan.preserved_fds);
+        .into_iter()
+    }
+
+    /// Closes everything but the standard streams, the line, what the container is to have, and `more`.
+    fn close_except(&self, more: impl Iterator<Item = RawFd>) -> Result<()> {
+        let mut keep: Vec<RawFd> = more.chain([self.link.as_raw_fd()]).collect();
+        // A number that the caller left free may be that of a descriptor of ours, which is close-on-exec.
+        keep.extend((3..3 + self.setting.plan.preserved_fds).filter(|&fd| sys::fd::is_passed(fd)));
         sys::fd::close_except(&mut keep)
     }
 
@@ -163,7 +183,7 @@ impl Init<'_> {
         signal::reset(signal::Set::from_bits(plan.ignored_signals))?;
         signal::reset(signal::Set::of(&[libc::SIGPIPE]))?;
         signal::set_mask(signal::Set::EMPTY)?;
-        sys::fd::close_on_exec_from(3 + plan.preserved_fds.cast_unsigned())?;
+        self.close_except(std::iter::empty())?;
         if let Some(filter) = &plan.filter {
             if filter.listener.is_some() {
                 // Said before the filter is there: afterwards it may hold every call back until somebody listens.

@@ -351,6 +351,17 @@ mod tests {
     }
 
     #[test]
+    fn last_words_are_heard_from_somebody_who_has_not_listened() {
+        let (near, mut far) = pair::<FromInit, ToInit>().unwrap();
+        far.say(&ToInit::Placed).unwrap();
+        near.say(&FromInit::Failed(Error::new("why"))).unwrap();
+        drop(near);
+        far.say(&ToInit::Go).unwrap();
+        assert_eq!(far.hear().unwrap().unwrap().word, FromInit::Failed(Error::new("why")));
+        assert!(far.hear().unwrap().is_none());
+    }
+
+    #[test]
     fn a_word_of_the_wrong_side_is_refused() {
         let (near, far) = socket::pair().unwrap();
         let mut link = Link::<Go, FromInit>::over(far);

@@ -195,6 +195,7 @@ fn launch((assembler, init): Script, late: Late, host: &mut Recorder) -> Result<
         cgroup: None,
         park,
         state: &state,
+        sees_hidden: true,
     };
     let result = serve(&setting, host, assembler, Lines { assembler: to_assembler, init: to_init });
     if result.is_ok() {

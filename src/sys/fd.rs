@@ -31,6 +31,13 @@ fn close_range(first: u32, last: u32, flags: u32) -> Result<()> {
     check(ret, || format!("close_range({first}, {last}, {flags})")).map(drop)
 }
 
+/// Whether the descriptor is open and outlives execve(2): what a caller has passed down is both.
+pub fn is_passed(fd: RawFd) -> bool {
+    // SAFETY: F_GETFD takes no argument and changes nothing; a number that is not open is an error.
+    let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
+    flags != -1 && flags & libc::FD_CLOEXEC == 0
+}
+
 /// Closes a new process's copy of a descriptor that its maker still owns; the new process must not use it again.
 pub fn close_copy(fd: BorrowedFd<'_>) -> Result<()> {
     let fd = fd.as_raw_fd().cast_unsigned();

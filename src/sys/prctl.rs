@@ -101,10 +101,30 @@ pub fn working_directory() -> Result<Vec<u8>> {
 }
 
 /// From here on files are created as `uid` and `gid` (credentials(7), file system ids) while every capability stays:
-/// SECBIT_NO_SETUID_FIXUP keeps the kernel from dropping those that concern files. Never undone: the process is short.
+/// SECBIT_NO_SETUID_FIXUP keeps the kernel from dropping those that concern files.
 pub fn create_as(uid: u32, gid: u32) -> Result<()> {
-    let bits = libc::SECBIT_NO_SETUID_FIXUP | libc::SECBIT_KEEP_CAPS;
-    prctl(libc::PR_SET_SECUREBITS, [bits.cast_unsigned().into(), 0], "PR_SET_SECUREBITS")?;
+    set_secure_bits(secure_bits()? | CREATOR_BITS)?;
+    set_file_system_ids(uid, gid)
+}
+
+/// Undoes [`create_as`] in a process that is going to be another program: one that gives up uid 0 has to lose its
+/// capabilities with it.
+pub fn create_as_oneself() -> Result<()> {
+    set_file_system_ids(nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw())?;
+    set_secure_bits(secure_bits()? & !CREATOR_BITS)
+}
+
+const CREATOR_BITS: c_ulong = (libc::SECBIT_NO_SETUID_FIXUP | libc::SECBIT_KEEP_CAPS) as c_ulong;
+
+fn secure_bits() -> Result<c_ulong> {
+    Ok(prctl(libc::PR_GET_SECUREBITS, [0, 0], "PR_GET_SECUREBITS")?.cast_unsigned())
+}
+
+fn set_secure_bits(bits: c_ulong) -> Result<()> {
+    prctl(libc::PR_SET_SECUREBITS, [bits, 0], "PR_SET_SECUREBITS").map(drop)
+}
+
+fn set_file_system_ids(uid: u32, gid: u32) -> Result<()> {
     // SAFETY: setfsgid(2) takes no pointers; it reports failure only by not changing anything, hence the second call.
     let (_, got_gid) = unsafe { (libc::setfsgid(gid), libc::setfsgid(u32::MAX)) };
     // SAFETY: as above, for setfsuid(2).

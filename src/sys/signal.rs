@@ -13,6 +13,9 @@ pub const MAX: c_int = 64;
 /// receiver may use another C library than this program does.
 const RTMIN: c_int = 34;
 
+/// `SIGCHLD`.
+pub const CHILD: c_int = libc::SIGCHLD;
+
 /// The names of signal(7) with their numbers; where a number has two names the usual one comes first.
 const NAMES: [(&str, c_int); 35] = [
     ("HUP", libc::SIGHUP),
