@@ -21,10 +21,13 @@ build: ## Build the static release binary, target/release/urun
 check: ## Check format, lints, licences of dependencies, manual page
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- --deny warnings
-	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --locked check; \
+	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --locked check bans licenses sources; \
 	 else echo 'check: cargo-deny is not installed, its checks were skipped (cargo install cargo-deny)'; fi
 	@if command -v man >/dev/null; then scripts/check-man $(MANUALS); \
 	 else echo 'check: man is not installed, the manual page was not checked'; fi
+
+advisories: ## Ask the network for known defects of the dependencies (needs cargo-deny)
+	$(CARGO) deny --locked check advisories
 
 test: prepare ## Run every test; installs the Debian packages that are missing, asks for root by sudo
 	scripts/test
@@ -64,4 +67,4 @@ install: build ## Install the binary and the manual page below DESTDIR and PREFI
 	install -D -m 0755 $(BINARY) $(DESTDIR)$(PREFIX)/bin/urun
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man8 $(MANUALS)
 
-.PHONY: help build check test test-root test-long prepare bench fuzz demo man install
+.PHONY: help build check advisories test test-root test-long prepare bench fuzz demo man install
