@@ -52,7 +52,7 @@ fn main() -> Result<()> {
 fn report(work: &Work, rounds: usize) -> Result<()> {
     let subjects = subjects();
     for (title, config, filter) in
-        [("no seccomp", work.plain()?, false), ("Docker's seccomp profile", work.filtered()?, true)]
+        [("no seccomp", Work::plain()?, false), ("Docker's seccomp profile", work.filtered()?, true)]
     {
         work.use_config(&config)?;
         let medians = medians(work, &subjects, filter, rounds)?;
@@ -175,7 +175,7 @@ impl Work {
     }
 
     /// The example that `urun spec` writes, for a program that ends at once.
-    fn plain(&self) -> Result<Value> {
+    fn plain() -> Result<Value> {
         let line = vec![IdMap { container: 0, host: 100_000, size: 65_536 }];
         let options =
             ExampleOptions { uid_mappings: line.clone(), gid_mappings: line, ..ExampleOptions::default() };
@@ -192,7 +192,7 @@ impl Work {
 
     fn filtered(&self) -> Result<Value> {
         let docker: Value = serde_json::from_str(DOCKER).map_err(Error::new)?;
-        let mut config = self.plain()?;
+        let mut config = Self::plain()?;
         config["linux"]["seccomp"] = docker["linux"]["seccomp"].clone();
         Ok(config)
     }
