@@ -1,6 +1,8 @@
 //! What the README says about other runtimes, asked of the very versions that it names. Where another version is installed,
 //! or none, only urun is asked.
 
+#![allow(clippy::unwrap_used)] // the helpers of tests are no `#[test]` functions
+
 use serde_json::{Value, json};
 use std::{
     fs,
