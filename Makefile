@@ -41,7 +41,7 @@ prepare: # Install what the tests need and the machine lacks
 
 bench: build ## Measure `run` against crun, runc and the floor
 	@scripts/packages bench
-	$(CARGO) bench --locked
+	$(CARGO) bench --locked --bench run
 
 fuzz: ## Fuzz the parsers for a minute each (needs a nightly toolchain and cargo-fuzz)
 	@for target in $$($(CARGO) fuzz list); do $(CARGO) fuzz run "$$target" -- -max_total_time=60 || exit 1; done

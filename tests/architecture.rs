@@ -1,5 +1,7 @@
 //! The shape of the source as ARCHITECTURE.md draws it, held by reading `src/`.
 
+#![allow(clippy::unwrap_used)] // the helpers of tests are no `#[test]` functions
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -1,5 +1,7 @@
 //! The program as engines meet it: streams, log files, exit codes, and many callers at once.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // the helpers of tests are no `#[test]` functions
+
 use std::{
     fs,
     path::{Path, PathBuf},

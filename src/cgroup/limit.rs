@@ -5,9 +5,10 @@ use super::{
     write::{Op, Write},
 };
 use crate::{
+    bail,
     error::{Error, Result},
     host::cgroups::Cgroups,
-    spec::linux::Resources,
+    spec::linux::{Memory, Resources},
 };
 use std::collections::BTreeMap;
 
@@ -39,6 +40,16 @@ struct Part {
     unified_ops: Vec<Op>,
 }
 
+/// Memory and swap together cannot be less than memory; in neither version.
+fn check_swap(memory: &Memory) -> Result<()> {
+    match (memory.limit, memory.swap) {
+        (Some(limit), Some(swap)) if swap > 0 && limit > swap => bail!(
+            "linux.resources.memory.swap {swap} is below linux.resources.memory.limit {limit}, which it includes"
+        ),
+        _ => Ok(()),
+    }
+}
+
 /// Gives every part to the hierarchy that has its controller: version 1 where it is mounted, else version 2. This serves
 /// `create` and, with what the group holds in `current`, `update`: only what is present in `resources` is written.
 ///
@@ -48,7 +59,7 @@ struct Part {
 pub fn limits(resources: &Resources, host: &Cgroups, current: Current<'_>) -> Result<Limits> {
     let mut out = Limits::default();
     let is_legacy = |controller: &str| host.legacy.iter().any(|hierarchy| hierarchy.has(controller));
-    // The values are checked in the terms of the version that takes them: only one of them is contradictory at times.
+    check_swap(&resources.memory)?;
     let memory = if is_legacy("memory") { Vec::new() } else { v2::memory(&resources.memory)? };
     for part in parts(resources, memory, current) {
         let unified = host.unified.as_ref();

@@ -157,6 +157,10 @@ pub fn plan(input: &Input<'_>) -> Result<Plan> {
         }
         return Ok(Plan::None { reason: "control groups are disabled".to_owned() });
     }
+    let memory = &resources.memory;
+    if memory.swap.is_some_and(|swap| swap > 0) && memory.limit.is_none_or(|limit| limit <= 0) {
+        bail!("linux.resources.memory.swap needs linux.resources.memory.limit, which it includes");
+    }
     let mut limits = limits(resources, input.host, Current::default()).context("plan control groups")?;
     let rules = Rules::new(&resources.devices);
     let mut groups = Vec::new();

@@ -109,7 +109,7 @@ pub struct CreateArgs {
 pub enum Target {
     /// The name of the container.
     Id(ContainerId),
-    /// An argument with a slash, or `.` or `..`, none of which can be an id: the bundle.
+    /// An argument with a slash, which no id has: the bundle.
     Bundle(PathBuf),
 }
 
@@ -299,7 +299,7 @@ impl Matches {
 
 impl Target {
     fn from_typed(text: &OsStr) -> Result<Self> {
-        let is_path = text.as_encoded_bytes().contains(&b'/') || text == "." || text == "..";
+        let is_path = text.as_encoded_bytes().contains(&b'/');
         Ok(if is_path { Self::Bundle(text.into()) } else { Self::Id(text.to_string_lossy().parse()?) })
     }
 }

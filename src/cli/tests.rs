@@ -104,8 +104,8 @@ fn a_path_is_a_bundle_and_a_name_is_an_id() {
         ("run ./web", true),
         ("create web/", true),
         ("run /srv/web", true),
-        ("run .", true),
-        ("run ..", true),
+        ("run ./", true),
+        ("run ../", true),
         ("run web", false),
     ] {
         assert_eq!(matches!(create(argv).target, Target::Bundle(_)), is_bundle, "{argv}");
@@ -115,7 +115,8 @@ fn a_path_is_a_bundle_and_a_name_is_an_id() {
 #[test]
 fn masks_can_be_dropped_from_the_command_line() {
     assert_eq!(create("run --proc-mount unmasked c").proc_mount, Some(ProcMount::Unmasked));
-    assert_eq!(create("create --proc-mount=default c").proc_mount, None);
+    assert_eq!(create("create --proc-mount=default c").proc_mount, Some(ProcMount::Default));
+    assert_eq!(create("create c").proc_mount, None);
     let Command::Spec(spec) = parse("spec -proc-mount unmasked -b /b --rootless").unwrap() else { panic!() };
     assert!(spec.proc_mount == Some(ProcMount::Unmasked) && spec.rootless && spec.bundle.is_some());
 }

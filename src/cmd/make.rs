@@ -20,7 +20,7 @@ use crate::{
     rdt,
     spec::{self, Config, NamespaceKind},
     state::{Entry, Init, PidNamespace, Record, Stage, Status, Store, document},
-    sys::{clone::Child, fd, proc::Proc, seal, signal, socket},
+    sys::{self, clone::Child, fd, proc::Proc, seal, signal, socket},
     tty,
 };
 use std::{
@@ -340,6 +340,12 @@ fn remove(entry: Entry, record: &Record, plan: &Plan, cgroup: Option<Cgroup>, mu
     error
 }
 
+/// The size of the terminal that the caller sits at; none where that is no terminal or has no size.
+fn caller_size() -> Option<sys::tty::Size> {
+    let size = sys::tty::size(std::io::stdin().as_fd()).ok()?;
+    (size.rows > 0 && size.columns > 0).then_some(size)
+}
+
 /// The runtime's side of the launch.
 struct Serving<'a> {
     proc: &'a Proc,
@@ -370,6 +376,11 @@ impl Host for Serving<'_> {
     }
 
     fn terminal(&mut self, master: OwnedFd) -> Result<()> {
+        // Before the program can ask: its first look at the size has to be right already.
+        let callers = if self.request.console_socket.is_none() { caller_size() } else { None };
+        if let Some(size) = callers.or(self.plan.console_size) {
+            sys::tty::set_size(master.as_fd(), size)?;
+        }
         if let Some(socket) = &self.request.console_socket {
             return tty::console::hand_over(socket, master.as_fd(), "/dev/pts/0");
         }

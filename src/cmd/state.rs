@@ -64,7 +64,7 @@ mod tests {
         let id: ContainerId = "c1".parse().unwrap();
         assert_eq!(state(&store, &id).unwrap_err().to_string(), "container \"c1\" does not exist");
         let mut entry = store.create(&id).unwrap();
-        assert!(state(&store, &id).unwrap_err().to_string().contains("right now"));
+        assert!(state(&store, &id).unwrap_err().to_string().contains("does not exist"));
         entry.unlock();
         assert!(state(&store, &id).unwrap_err().remedy().unwrap().contains("delete --force"));
     }

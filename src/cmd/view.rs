@@ -2,7 +2,7 @@
 
 use super::group;
 use crate::{
-    error::{Error, Result},
+    error::{Error, Kind, Result},
     host::passwd,
     state::{Entry, Record, Status},
 };
@@ -37,11 +37,23 @@ impl View {
     }
 }
 
+/// More than a caller needs between two system calls.
+const MOMENT: std::time::Duration = std::time::Duration::from_millis(5);
+
 /// The error about a container without a record.
 pub fn unfinished(entry: &Entry) -> Error {
     let id = entry.id();
-    if matches!(entry.is_busy(), Ok(true)) {
-        return Error::new(format_args!("container \"{id}\" is being created or deleted right now"));
+    // Not yet, or no more: whoever holds the lock is at the first or the last step, and between making a directory and
+    // locking it there is a moment without either.
+    let in_motion = |_| {
+        let moved = matches!(entry.is_busy(), Ok(true)) || matches!(entry.is_linked(), Ok(false));
+        if !moved {
+            std::thread::sleep(MOMENT);
+        }
+        moved
+    };
+    if (0..5).any(in_motion) {
+        return Error::new(format_args!("container \"{id}\" does not exist")).kind(Kind::NoContainer);
     }
     Error::new(format_args!("container \"{id}\" has no stored state: its creation or deletion was cut short"))
         .hint(format_args!("urun delete --force {id} clears what is left of it"))

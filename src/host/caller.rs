@@ -18,6 +18,8 @@ pub struct Caller {
     pub permitted: u64,
     /// Bounding set.
     pub bounding: u64,
+    /// Ignored signals, bit n − 1 = signal n: conmon ignores SIGPIPE, and ignoring survives execve(2).
+    pub ignored: u64,
     /// Whether the caller's user namespace is the initial one.
     pub initial: bool,
 }
@@ -43,6 +45,7 @@ impl Caller {
             capabilities: mask(&status, "CapEff:")?,
             permitted: mask(&status, "CapPrm:")?,
             bounding: mask(&status, "CapBnd:")?,
+            ignored: mask(&status, "SigIgn:")?,
             initial: nix::sys::stat::fstat(&namespace)?.st_ino == INITIAL_USER_NAMESPACE,
         })
     }
@@ -63,7 +66,7 @@ impl Caller {
     }
 }
 
-/// A capability mask of /proc/PID/status.
+/// A mask of /proc/PID/status.
 fn mask(status: &str, name: &str) -> Result<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix(name));
     line.and_then(|text| u64::from_str_radix(text.trim(), 16).ok())

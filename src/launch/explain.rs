@@ -24,7 +24,7 @@ pub fn explain_execve(errno: i32, path: &str) -> Error {
         Errno::ENOENT => match interpreter(&head(path)) {
             Some(Interpreter::Script(line)) if line.ends_with('\r') => {
                 error(&format!("interpreter {line:?} in its first line: "))
-                    .hint("the script has Windows line endings: run dos2unix on it")
+                    .hint("the script has Windows line endings, a carriage return before each line feed: run dos2unix on it")
             }
             Some(Interpreter::Script(line)) if is_missing(&line) => {
                 error(&format!("interpreter {line:?} in its first line: "))

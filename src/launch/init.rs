@@ -11,10 +11,13 @@ use crate::{
     cred,
     error::{Context, Error, Result},
     hook, mount,
-    ns::{self, plan::Mounts},
+    ns::{
+        self,
+        plan::{Base, Mounts},
+    },
     plan::Program,
     seccomp,
-    sys::{self, prctl, signal},
+    sys::{self, gate::Gate, prctl, signal},
     tty,
 };
 use std::{
@@ -22,6 +25,9 @@ use std::{
     ffi::CString,
     os::fd::{AsFd, AsRawFd, OwnedFd},
 };
+
+/// Opened by the runtime when it has taken the seccomp listener out of init, which execve would close.
+static GATE: Gate = Gate::closed();
 
 /// Where init waits for its start.
 #[derive(Debug)]
@@ -77,6 +83,7 @@ impl Init<'_> {
         self.enter_root()?;
         nix::unistd::setsid().context("make a session")?;
         if let Some(slave) = slave {
+            let slave = tty::apply::own_name(slave)?;
             tty::apply::make_controlling(slave.as_fd()).context("take the terminal")?;
         }
         let plan = self.setting.plan;
@@ -152,17 +159,21 @@ impl Init<'_> {
     /// The filter comes last, so that nothing but execve(2) runs under it.
     fn execute(&mut self, program: &Prepared) -> Result<Infallible> {
         let plan = self.setting.plan;
-        signal::reset(signal::Set::ALL)?;
+        // execve(2) resets handlers and keeps what is ignored: SIGPIPE for one, by the start of this very program.
+        signal::reset(signal::Set::from_bits(plan.ignored_signals))?;
+        signal::reset(signal::Set::of(&[libc::SIGPIPE]))?;
         signal::set_mask(signal::Set::EMPTY)?;
         sys::fd::close_on_exec_from(3 + plan.preserved_fds.cast_unsigned())?;
         if let Some(filter) = &plan.filter {
             if filter.listener.is_some() {
                 // Said before the filter is there: afterwards it may hold every call back until somebody listens.
-                self.link.say(&FromInit::Listener(sys::fd::lowest_free()?))?;
+                prctl::set_dumpable(plan.namespaces.base != Base::Caller)?;
+                self.link.say(&FromInit::Listener { fd: sys::fd::lowest_free()?, gate: GATE.address() })?;
             }
-            let listener = seccomp::apply::load(filter)?;
-            // The runtime takes it out of this process; it ends with execve.
-            std::mem::forget(listener);
+            let listener = seccomp::load(filter)?;
+            if listener.is_some() {
+                GATE.wait();
+            }
         }
         let errno = sys::exec::execve(&program.path, &program.args, &program.env);
         Err(explain::explain_execve(errno, &program.path.to_string_lossy()))

@@ -73,8 +73,13 @@ pub enum ToInit {
 pub enum FromInit {
     /// The last thing asked for is done.
     Ready,
-    /// The seccomp filter is about to be loaded; its listener will be this descriptor of init.
-    Listener(RawFd),
+    /// The seccomp filter is about to be loaded. init will wait, without a system call, until the gate is opened.
+    Listener {
+        /// The listener's descriptor in init.
+        fd: RawFd,
+        /// The gate's address in init.
+        gate: u64,
+    },
     /// For the log.
     Note(Error),
     /// It could not go on.
@@ -166,7 +171,7 @@ impl Word for FromInit {
     fn encode(&self) -> (u8, Vec<u8>) {
         match self {
             Self::Ready => (b'r', Vec::new()),
-            Self::Listener(fd) => (b'l', fd.to_le_bytes().to_vec()),
+            Self::Listener { fd, gate } => (b'l', [&fd.to_le_bytes()[..], &gate.to_le_bytes()].concat()),
             Self::Note(note) => (b'!', note.encode()),
             Self::Failed(error) => (b'f', error.encode()),
         }
@@ -175,7 +180,11 @@ impl Word for FromInit {
     fn decode(tag: u8, payload: &[u8]) -> Option<Self> {
         match tag {
             b'r' => Some(Self::Ready),
-            b'l' => number(payload).map(Self::Listener),
+            b'l' => {
+                let (fd, gate) = payload.split_first_chunk::<4>()?;
+                let gate = u64::from_le_bytes(gate.try_into().ok()?);
+                Some(Self::Listener { fd: i32::from_le_bytes(*fd), gate })
+            }
             b'!' => Some(Self::Note(Error::decode(payload))),
             b'f' => Some(Self::Failed(Error::decode(payload))),
             _ => None,
@@ -353,8 +362,8 @@ mod tests {
     fn words_that_arrive_together_are_told_apart() {
         let (near, far) = socket::pair().unwrap();
         let mut link = Link::<ToInit, FromInit>::over(far);
-        socket::send(near.as_fd(), b"r\0\0\0\0l\x04\0\0\0\x05\0\0\0", &[]).unwrap();
+        socket::send(near.as_fd(), b"r\0\0\0\0l\x0c\0\0\0\x05\0\0\0\x07\0\0\0\0\0\0\0", &[]).unwrap();
         assert_eq!(link.hear().unwrap().unwrap().word, FromInit::Ready);
-        assert_eq!(link.hear().unwrap().unwrap().word, FromInit::Listener(5));
+        assert_eq!(link.hear().unwrap().unwrap().word, FromInit::Listener { fd: 5, gate: 7 });
     }
 }

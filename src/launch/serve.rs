@@ -194,7 +194,7 @@ impl Server<'_> {
                 FromInit::Ready => return Ok(()),
                 FromInit::Note(note) => self.host.note(&note),
                 FromInit::Failed(error) => return Err(error),
-                FromInit::Listener(_) => {
+                FromInit::Listener { .. } => {
                     return Err(Error::new("init loads its filter before it is told to start"));
                 }
             }

@@ -29,7 +29,7 @@ fn go(setting: &Setting<'_>, link: &mut Link<FromStage, Go>, init: Link<FromInit
     // and one that this one owns could not be joined from inside any more.
     for ((flag, fd), join) in setting.joins.iter().zip(&spaces.joins) {
         sys::ns::setns(fd.as_fd(), *flag)
-            .with_context(|| format!("join namespace {}", join.path.display()))?;
+            .with_context(|| format!("join the {} namespace {}", join.kind, join.path.display()))?;
     }
     match &spaces.user {
         User::Base => {}

@@ -7,10 +7,10 @@ use super::{
 use crate::{
     error::{Context, Error, Result},
     seccomp::{self, plan::Listener},
-    sys::{clone::Child, pidfd},
+    sys::{clone::Child, gate, pidfd},
 };
 use std::{
-    os::fd::{AsFd, BorrowedFd},
+    os::fd::AsFd,
     time::{Duration, Instant},
 };
 
@@ -46,10 +46,10 @@ pub fn start(
             FromInit::Failed(error) => return Err(error),
             FromInit::Note(text) => note(text),
             FromInit::Ready => return Err(Error::new("init says that it is ready a second time")),
-            FromInit::Listener(number) => {
+            FromInit::Listener { fd, gate } => {
                 let agent =
                     agent.ok_or_else(|| Error::new("the filter notifies somebody whom nobody named"))?;
-                hand_over(init.as_fd(), number, agent).map_err(|error| last_word(link, init, error))?;
+                hand_over(init, fd, gate, agent).map_err(|error| last_word(link, init, error))?;
             }
         }
     }
@@ -68,9 +68,11 @@ fn last_word(link: &mut Link<ToInit, FromInit>, init: &Child, error: Error) -> E
     }
 }
 
-fn hand_over(init: BorrowedFd<'_>, number: i32, agent: &Agent<'_>) -> Result<()> {
-    let fd = seccomp::notify::fetch(init, number, Instant::now() + LISTENER_PATIENCE)
-        .context("fetch the seccomp listener of the container")?;
-    seccomp::notify::hand_over(&agent.listener.path, &agent.document, fd.as_fd())
-        .with_context(|| format!("send the seccomp listener to {}", agent.listener.path.display()))
+/// Takes the listener out of init, gives it to the agent and lets init go on. init cannot be told to give up: on failure
+/// the caller has to end it.
+fn hand_over(init: &Child, fd: i32, gate: u64, agent: &Agent<'_>) -> Result<()> {
+    let deadline = Instant::now() + LISTENER_PATIENCE;
+    let listener = seccomp::notify::fetch(init.as_fd(), fd, deadline)?;
+    seccomp::notify::hand_over(&agent.listener.path, &agent.document, listener.as_fd())?;
+    gate::open(init.pid, gate).context("let the filtered process go on")
 }

@@ -300,7 +300,8 @@ fn an_init_that_is_gone_before_it_is_told_anything_is_missed_with_its_last_word(
 
 #[test]
 fn what_init_says_too_early_is_refused() {
-    let init = joined(init_until(1), vec![Act::Hear, Act::Say(FromInit::Listener(3)), Act::Hear]);
+    let init =
+        joined(init_until(1), vec![Act::Hear, Act::Say(FromInit::Listener { fd: 3, gate: 0 }), Act::Hear]);
     let error = launch((assembler_until(ALL_GATES), init), Late::Nobody, &mut Recorder::default());
     assert_eq!(error.unwrap_err().to_string(), "init loads its filter before it is told to start");
 }
@@ -359,15 +360,17 @@ fn a_word_that_its_hearer_leaves_unread_is_known_at_the_end() {
 
 #[test]
 fn a_listener_that_nobody_asked_for_or_that_never_comes_is_an_error() {
-    let mut launched = launched(vec![Act::Say(FromInit::Listener(3)), Act::Hear]);
+    let mut launched = launched(vec![Act::Say(FromInit::Listener { fd: 3, gate: 0 }), Act::Hear]);
     let error = start_fails(&mut launched).to_string();
     assert_eq!(error, "the filter notifies somebody whom nobody named");
     launched.kill().unwrap();
 
     let listener = crate::seccomp::plan::Listener { path: "/nowhere".into(), metadata: None };
     for turn in [Turn::Dies, Turn::Fails] {
-        let mut launched =
-            self::launched(joined(vec![Act::Say(FromInit::Listener(99))], turn.act(FromInit::Failed)));
+        let mut launched = self::launched(joined(
+            vec![Act::Say(FromInit::Listener { fd: 99, gate: 0 })],
+            turn.act(FromInit::Failed),
+        ));
         let agent = super::start::agent(Some(&listener), b"{}", launched.init.pid).unwrap();
         let error = start(&mut launched.link, &launched.init, agent.as_ref(), &mut |_| {}).unwrap_err();
         match turn {

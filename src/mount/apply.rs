@@ -2,7 +2,7 @@
 
 use super::{
     op::{Link, Node, Op, Plan, Propagation, PropagationKind},
-    root::{Lookup, Rootfs, kind},
+    root::{Lookup, Missing, Rootfs, kind},
     source::{Opened, Sources},
 };
 use crate::{
@@ -138,15 +138,28 @@ impl Assembler<'_> {
                 if *needs_target && self.root.find_existing(target, Link::Follow)?.is_none() {
                     return Ok(());
                 }
-                self.symlink(target, path, *existing)
+                self.link(target, path, *existing)
             }
             Op::Console { uid } => self.console(*uid),
+            Op::WorkingDirectory(path) => self.working_directory(path),
             Op::Mask(path) => self.mask(path),
             Op::ReadOnly(path) => self.read_only(path),
             Op::ReadOnlyDelayed => self.delayed.iter().try_for_each(|(path, mount)| {
                 set_read_only(mount.as_fd(), 0).with_context(|| path.display().to_string())
             }),
             Op::ReadOnlyRoot => set_read_only(self.root.as_fd(), 0),
+        }
+    }
+
+    /// What is there is left to the process to enter or not; a file system that cannot have it is left alone as well, so
+    /// that the process tells that its directory is missing.
+    fn working_directory(&self, path: &Path) -> Result<()> {
+        if self.root.find_existing(path, Link::Follow)?.is_some() {
+            return Ok(());
+        }
+        match self.root.create(path, Link::Follow, Missing::Directory) {
+            Err(error) if error.errno() == Some(libc::EROFS) => Ok(()),
+            other => other.map(drop),
         }
     }
 

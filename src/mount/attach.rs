@@ -38,13 +38,13 @@ impl Assembler<'_> {
     pub(super) fn attach(&mut self, attach: &Attach) -> Result<()> {
         self.directory = None;
         let destination = attach.destination.as_path();
-        let there = self.root.find_existing(destination, attach.link).map_err(refuse_symlink(attach))?;
+        let there = self.root.find_existing(destination, attach.link).map_err(explain_link(attach))?;
         let mount = match &attach.what {
             What::Filesystem(filesystem) => self.filesystem(filesystem, attach, there.as_ref())?,
             What::Bind(id) => match std::mem::replace(self.source(*id)?, Opened::Used) {
                 Opened::Tree(tree) => tree,
                 Opened::Link(target) => {
-                    return self.symlink(Path::new(&target), destination, Existing::Same);
+                    return self.link(Path::new(&target), destination, Existing::Same);
                 }
                 Opened::Used => crate::bail!("source {id} was used before"),
             },
@@ -251,7 +251,7 @@ fn on_proc(fd: &OwnedFd) -> Result<bool> {
 }
 
 /// Says why a symlink is not followed where it is not.
-fn refuse_symlink(attach: &Attach) -> impl Fn(Error) -> Error {
+fn explain_link(attach: &Attach) -> impl Fn(Error) -> Error {
     let (link, path): (Link, PathBuf) = (attach.link, attach.destination.clone());
     move |error| match (error.errno(), link) {
         (Some(libc::ELOOP), Link::Refuse) => error

@@ -71,7 +71,7 @@ impl Assembler<'_> {
         Ok((directory, name))
     }
 
-    pub(super) fn symlink(&mut self, target: &Path, path: &Path, existing: Existing) -> Result<()> {
+    pub(super) fn link(&mut self, target: &Path, path: &Path, existing: Existing) -> Result<()> {
         let (directory, name) = self.parent(path)?;
         let made = symlinkat(target, &*directory, name);
         let same = || readlinkat(&*directory, name).is_ok_and(|text| text == target.as_os_str());

@@ -49,6 +49,8 @@ pub type SourceId = usize;
 pub struct Source {
     /// Where config.json asks for it: `mounts[3]`.
     pub origin: String,
+    /// Where it goes.
+    pub destination: PathBuf,
     /// Absolute path on the host.
     pub path: PathBuf,
     /// What is expected there.
@@ -114,6 +116,8 @@ pub enum Op {
         /// Outside uid of the process that gets it.
         uid: u32,
     },
+    /// The working directory of the process, made where it is missing.
+    WorkingDirectory(PathBuf),
     /// A path is hidden.
     Mask(PathBuf),
     /// A path and everything mounted below is made read-only.
@@ -133,6 +137,7 @@ impl Op {
             Self::Device(_) => "device",
             Self::Symlink { .. } => "symlink",
             Self::Console { .. } => "console",
+            Self::WorkingDirectory(_) => "working directory",
             Self::Mask(_) => "mask",
             Self::ReadOnly(_) => "read-only path",
             Self::ReadOnlyDelayed => "read-only file systems",

@@ -51,7 +51,7 @@ pub struct Facts {
     pub outside: Outside,
     /// mknod(2) makes devices that work: initial user namespace and CAP_MKNOD.
     pub can_mknod: bool,
-    /// The runtime is in the initial user namespace.
+    /// The assembler is in the initial user namespace.
     pub initial_userns: bool,
     /// The container has a user namespace of its own, new or joined.
     pub container_userns: bool,
@@ -120,7 +120,7 @@ impl Planner<'_> {
                 };
                 let kind = SourceKind::Tree { recursive: *recursive, link };
                 let name = path.display().to_string();
-                let id = self.source(origin(mount), path, kind);
+                let id = self.source(origin(mount), &destination, path, kind);
                 self.attach(mount, name, What::Bind(id))
             }
             MountKind::Cgroup => self.cgroup(mount),
@@ -201,8 +201,8 @@ impl Planner<'_> {
         self.facts.container_userns && same(uids, own_uids) && same(gids, own_gids)
     }
 
-    fn source(&mut self, origin: String, path: PathBuf, kind: SourceKind) -> SourceId {
-        self.sources.push(Source { origin, path, kind });
+    fn source(&mut self, origin: String, destination: &Path, path: PathBuf, kind: SourceKind) -> SourceId {
+        self.sources.push(Source { origin, destination: destination.to_owned(), path, kind });
         self.sources.len() - 1
     }
 
@@ -216,6 +216,9 @@ impl Planner<'_> {
                     .hint("root.readonly makes the root file system read-only"));
             }
         }
+        // Before anything becomes read-only, as in runc and crun; `/` is always there.
+        let cwd = self.config.process.as_ref().map(|process| clean(&process.cwd));
+        self.ops.extend(cwd.filter(|cwd| cwd != Path::new("/")).map(Op::WorkingDirectory));
         self.ops.extend(linux.readonly_paths.iter().map(|path| Op::ReadOnly(clean(path))));
         self.ops.extend(linux.masked_paths.iter().map(|path| Op::Mask(clean(path))));
         let delayed = |op: &Op| matches!(op, Op::Attach(attach) if attach.delay_read_only);

@@ -46,7 +46,10 @@ pub fn open_sources(plan: &Plan) -> Result<Sources> {
         return Err(Error::new("not a directory").context(step()));
     }
     let open = |source: &Source| {
-        open(source).with_context(|| format!("{}: open source {}", source.origin, source.path.display()))
+        open(source).with_context(|| {
+            let Source { origin, destination, path, .. } = source;
+            format!("{origin}: open source {} for {}", path.display(), destination.display())
+        })
     };
     Ok(Sources {
         rootfs,

@@ -140,12 +140,22 @@ impl Namespaces {
         let maps = match (&self.user, &self.base) {
             (User::New(maps), Base::Caller) => Some(maps),
             (User::Joined(_), _) => joined,
+            // The assembler is root of the base, whose ids are the container's; those that are not mapped do not exist.
+            (User::New(identity), Base::New { .. }) => Some(identity),
             _ => None,
         };
         maps.map_or(Outside::Same, |maps| Outside::Mapped {
             uids: maps.uids.clone(),
             gids: maps.gids.clone(),
         })
+    }
+
+    /// How container ids appear to the runtime itself, which stays where the caller is.
+    pub fn callers_view(&self, joined: Option<&Maps>) -> Outside {
+        match &self.base {
+            Base::New { maps, .. } => Outside::Mapped { uids: maps.uids.clone(), gids: maps.gids.clone() },
+            _ => self.outside(joined),
+        }
     }
 
     /// Whether a process has to join or unshare before init can be born: a clone3(2) can only make new namespaces,

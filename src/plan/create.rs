@@ -15,6 +15,7 @@ use crate::{
     },
     rdt, seccomp,
     spec::{Config, NamespaceKind, Process},
+    sys::tty,
 };
 use std::path::PathBuf;
 
@@ -77,8 +78,10 @@ pub fn plan(config: &Config, request: &Request, facts: &Facts) -> Result<Plan> {
         outside: Vec::new(),
         inside: Vec::new(),
         program: None,
+        console_size: None,
         filter,
         hooks: hooks(config, request)?,
+        ignored_signals: facts.caller.ignored,
         preserved_fds: request.preserved_fds,
         warnings,
         namespaces: namespaces.clone(),
@@ -88,6 +91,7 @@ pub fn plan(config: &Config, request: &Request, facts: &Facts) -> Result<Plan> {
         plan.outside = cred::outside(process, &input)?;
         plan.inside = cred::inside(process, &config.linux, &input)?;
         plan.program = Some(inner.program(process));
+        plan.console_size = process.console_size.map(|(rows, columns)| tty::Size { rows, columns });
         let withheld = cred::plan::withheld(process, &input);
         if withheld != 0 {
             plan.warnings.push(format!("process.capabilities: the kernel cannot grant {withheld:#x}"));
@@ -122,7 +126,7 @@ impl Inner<'_> {
             linux,
             mounts: &self.config.mounts,
             user: self.config.process.as_ref().map(|process| &process.user),
-            outside: self.outside,
+            outside: &self.namespaces.callers_view(self.facts.namespaces.joined.as_ref()),
             id: &self.request.id,
             host: &self.facts.cgroups,
             driver: self.request.driver,
@@ -151,7 +155,7 @@ impl Inner<'_> {
             bundle: self.request.bundle.clone(),
             outside: self.outside.clone(),
             can_mknod: caller.can_mknod(),
-            initial_userns: caller.initial,
+            initial_userns: caller.initial && self.namespaces.base == Base::Caller,
             container_userns: self.namespaces.has(NamespaceKind::User),
             own_network: self.namespaces.has(network) || (caller.initial && caller.is_privileged()),
             cgroups: self.facts.cgroups.clone(),
@@ -200,8 +204,10 @@ impl Inner<'_> {
     /// uid and gid of the container's root outside, where the assembler is somebody else.
     fn creator(&self) -> Option<(u32, u32)> {
         match self.outside {
-            Outside::Same => None,
-            Outside::Mapped { .. } => Some((self.outside.uid(0)?, self.outside.gid(0)?)),
+            Outside::Mapped { .. } if self.namespaces.base == Base::Caller => {
+                Some((self.outside.uid(0)?, self.outside.gid(0)?))
+            }
+            _ => None,
         }
     }
 

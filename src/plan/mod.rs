@@ -11,6 +11,7 @@ use crate::{
     mount, net,
     ns::{plan::Namespaces, sysctl},
     rdt, seccomp,
+    sys::tty,
 };
 use std::path::PathBuf;
 
@@ -44,10 +45,14 @@ pub struct Plan {
     pub inside: Vec<cred::InsideOp>,
     /// What init executes; none where config.json has no process.
     pub program: Option<Program>,
+    /// `process.consoleSize`: rows and columns of the terminal.
+    pub console_size: Option<tty::Size>,
     /// The seccomp filter.
     pub filter: Option<seccomp::plan::Filter>,
     /// The hooks.
     pub hooks: Hooks,
+    /// Signals that the caller ignores, bit n − 1 = signal n; the process is to have the default of each.
+    pub ignored_signals: u64,
     /// Descriptors from 3 up that the process keeps: `--preserve-fds` and `LISTEN_FDS`.
     pub preserved_fds: i32,
     /// For the log: what was asked for and is not going to happen.

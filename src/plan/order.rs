@@ -82,6 +82,8 @@ pub const RULES: &[Rule] = &[
     rule("console", "read-only file systems", "its mount point is made in /dev"),
     rule("mount", "read-only root", "missing mount points are made in it"),
     rule("device", "read-only root", "where nothing is mounted on /dev, nodes are made in it"),
+    rule("mount", "working directory", "it may lie in what is mounted"),
+    rule("working directory", "read-only root", "it is made in it where it is missing"),
     rule("mask", "read-only root", "the root comes last, so that no other step meets a read-only one"),
     // Hooks of create.
     rule("mask", "createRuntime hook", "hooks find the file system as it will be"),

@@ -81,6 +81,21 @@ pub enum NamespaceKind {
     Mount,
 }
 
+impl std::fmt::Display for NamespaceKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::User => "user",
+            Self::Pid => "pid",
+            Self::Network => "network",
+            Self::Ipc => "ipc",
+            Self::Uts => "uts",
+            Self::Cgroup => "cgroup",
+            Self::Time => "time",
+            Self::Mount => "mount",
+        })
+    }
+}
+
 /// One line of an id map (user_namespaces(7)): `size` > 0, neither end overflows, no line overlaps another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IdMap {

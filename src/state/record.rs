@@ -183,14 +183,7 @@ impl Record {
             pid_namespace: fields.word("pidNamespace")?,
             driver: fields.word("driver")?,
             cgroup: fields.take("cgroup"),
-            rdt: fields
-                .take("rdt")
-                .as_array()
-                .into_iter()
-                .flatten()
-                .filter_map(Value::as_str)
-                .map(PathBuf::from)
-                .collect(),
+            rdt: fields.paths("rdt")?,
             unknown: fields.0,
         };
         Ok(record)
@@ -215,6 +208,13 @@ impl Fields {
             Value::String(text) => Ok(text),
             other => Err(wrong(name, &other)),
         }
+    }
+
+    fn paths(&mut self, name: &str) -> Result<Vec<PathBuf>> {
+        let value = self.take(name);
+        let texts =
+            value.as_array().map(|list| list.iter().map(|text| text.as_str().map(PathBuf::from)).collect());
+        texts.flatten().ok_or_else(|| wrong(name, &value))
     }
 
     fn number<N: TryFrom<i64>>(&mut self, name: &str) -> Result<N> {

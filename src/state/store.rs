@@ -323,7 +323,7 @@ impl Entry {
     }
 
     /// Whether the container's name still leads to this directory.
-    fn is_linked(&self) -> Result<bool> {
+    pub fn is_linked(&self) -> Result<bool> {
         let here = fstat(&self.dir).context("stat")?;
         match fstatat(&self.root, self.id.as_str(), AtFlags::AT_SYMLINK_NOFOLLOW) {
             Ok(there) => Ok((here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)),

@@ -50,7 +50,7 @@ pub fn spawn(birth: &Birth<'_>, body: impl FnOnce() -> i32) -> Result<Child> {
     }
     // SAFETY: without CLONE_VM the child works on a copy of this memory; `args` and `pidfd` outlive the call.
     let ret = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<libc::clone_args>()) };
-    let pid = check(ret, || format!("clone3(flags={:#x})", args.flags))?;
+    let pid = check(ret, || format!("clone3({})", super::ns::Flags(birth.flags)))?;
     if pid == 0 {
         exit(body());
     }
@@ -82,6 +82,6 @@ mod tests {
     #[test]
     fn a_refused_birth_shows_the_call() {
         let error = spawn(&Birth { flags: 1 << 40, cgroup: None }, || 0).unwrap_err();
-        assert!(error.to_string().starts_with("clone3(flags=0x100000"), "{error}");
+        assert!(error.to_string().starts_with("clone3(0x10000000000)"), "{error}");
     }
 }

@@ -7,6 +7,7 @@ pub mod clone;
 pub mod exec;
 pub mod fd;
 pub mod fork;
+pub mod gate;
 pub mod keyring;
 pub mod mount;
 pub mod net;

@@ -2,7 +2,6 @@
 
 use super::{check, show};
 use crate::error::Result;
-use nix::sched::CloneFlags;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// `CLONE_NEWTIME`, which nix does not name.
@@ -12,14 +11,15 @@ pub const NEW_TIME: i32 = 0x80;
 pub fn unshare(flags: i32) -> Result<()> {
     // SAFETY: unshare(2) takes no memory.
     let ret = unsafe { libc::unshare(flags) };
-    check(ret.into(), || format!("unshare({})", Flags(flags))).map(drop)
+    check(ret.into(), || format!("unshare({})", Flags(u64::from(flags.cast_unsigned())))).map(drop)
 }
 
 /// Joins the namespace behind `fd`, or of the process behind a pidfd those named by `flags`.
 pub fn setns(fd: BorrowedFd<'_>, flags: i32) -> Result<()> {
     // SAFETY: `fd` is open; setns(2) takes no memory.
     let ret = unsafe { libc::setns(fd.as_raw_fd(), flags) };
-    check(ret.into(), || format!("setns({}, {})", show(fd), Flags(flags))).map(drop)
+    check(ret.into(), || format!("setns({}, {})", show(fd), Flags(u64::from(flags.cast_unsigned()))))
+        .map(drop)
 }
 
 /// sethostname(2) in the caller's UTS namespace.
@@ -36,15 +36,29 @@ pub fn set_domainname(name: &str) -> Result<()> {
     check(ret.into(), || format!("setdomainname({name:?})")).map(drop)
 }
 
-/// Namespace flags by name, for errors.
-struct Flags(i32);
+/// Flags of clone3(2), unshare(2) and setns(2) by name, for errors and for the remedies that look for them.
+pub(super) struct Flags(pub(super) u64);
+
+const NAMES: [(u64, &str); 9] = [
+    (libc::CLONE_NEWUSER as u64, "CLONE_NEWUSER"),
+    (libc::CLONE_NEWPID as u64, "CLONE_NEWPID"),
+    (libc::CLONE_NEWNET as u64, "CLONE_NEWNET"),
+    (libc::CLONE_NEWIPC as u64, "CLONE_NEWIPC"),
+    (libc::CLONE_NEWUTS as u64, "CLONE_NEWUTS"),
+    (libc::CLONE_NEWNS as u64, "CLONE_NEWNS"),
+    (libc::CLONE_NEWCGROUP as u64, "CLONE_NEWCGROUP"),
+    (NEW_TIME as u64, "CLONE_NEWTIME"),
+    (libc::CLONE_PARENT as u64, "CLONE_PARENT"),
+];
 
 impl std::fmt::Display for Flags {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let known = CloneFlags::from_bits_truncate(self.0);
-        let time = if self.0 & NEW_TIME != 0 { "CLONE_NEWTIME" } else { "" };
-        let bar = if time.is_empty() || known.is_empty() { "" } else { "|" };
-        let names: Vec<&str> = known.iter_names().map(|(name, _)| name).collect();
-        write!(f, "{}{bar}{time}", names.join("|"))
+        let mut words: Vec<String> =
+            NAMES.iter().filter(|(bit, _)| self.0 & bit != 0).map(|(_, name)| (*name).to_owned()).collect();
+        let rest = NAMES.iter().fold(self.0, |rest, (bit, _)| rest & !bit);
+        if rest != 0 || words.is_empty() {
+            words.push(format!("{rest:#x}"));
+        }
+        f.write_str(&words.join("|"))
     }
 }

@@ -52,14 +52,15 @@ const NAMES: [(&str, c_int); 35] = [
     ("UNUSED", libc::SIGSYS),
 ];
 
-/// The number of a signal given as `KILL`, `SIGKILL`, `kill`, `9`, `RTMIN+3` or `RTMAX-2`.
+/// The number of a signal given as `KILL`, `SIGKILL`, `kill`, `9`, `RTMIN+3` or `RTMAX-2`; 0 only asks whether the
+/// process is there, kill(2).
 pub fn parse(text: &str) -> Result<c_int> {
     let upper = text.to_ascii_uppercase();
     let name = upper.strip_prefix("SIG").unwrap_or(&upper);
     let named = NAMES.iter().find(|(known, _)| *known == name).map(|(_, number)| *number);
     named
         .or_else(|| real_time(name))
-        .or_else(|| digits(text).filter(|number| (1..=MAX).contains(number)))
+        .or_else(|| digits(text).filter(|number| (0..=MAX).contains(number)))
         .ok_or_else(|| {
             Error::new(format_args!("unknown signal {text:?}"))
                 .hint("a signal is a name such as TERM or SIGTERM, or a number from 1 to 64")

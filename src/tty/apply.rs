@@ -7,7 +7,7 @@ use crate::{
         tty::{number, peer, set_controlling, unlock},
     },
 };
-use nix::unistd;
+use nix::{fcntl::OFlag, sys::stat::Mode, unistd};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// A new pseudo-terminal.
@@ -33,6 +33,25 @@ pub fn open(devpts: BorrowedFd<'_>) -> Result<Pty> {
 /// Gives the terminal to `uid`, an id of the caller's user namespace; its group stays the one of the devpts mount.
 pub fn own(slave: BorrowedFd<'_>, uid: u32) -> Result<()> {
     unistd::fchown(slave, Some(uid.into()), None).with_context(|| format!("fchown the terminal to {uid}"))
+}
+
+/// The same terminal, opened anew through the caller's own /dev/pts: `slave` came from the mount namespace in which the
+/// root file system was assembled, so that /proc/self/fd would show it under a name that means nothing in the container. A
+/// container without that file, or with something else in its place, keeps the descriptor it was given.
+pub fn own_name(slave: OwnedFd) -> Result<OwnedFd> {
+    let given = nix::sys::stat::fstat(&slave).context("fstat the terminal")?;
+    let path = format!("/dev/pts/{}", nix::sys::stat::minor(given.st_rdev));
+    let is_it = |fd: &OwnedFd| {
+        nix::sys::stat::fstat(fd).is_ok_and(|found| {
+            (found.st_dev, found.st_ino, found.st_rdev) == (given.st_dev, given.st_ino, given.st_rdev)
+        })
+    };
+    let open = |flags: OFlag| nix::fcntl::open(path.as_str(), flags | OFlag::O_CLOEXEC, Mode::empty());
+    // Looked at before it is opened: opening a stranger may do something.
+    let found = open(OFlag::O_PATH | OFlag::O_NOFOLLOW).ok().filter(is_it);
+    let opened =
+        found.and_then(|_| open(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_NOFOLLOW).ok()).filter(is_it);
+    Ok(opened.unwrap_or(slave))
 }
 
 /// Makes the terminal the caller's controlling one and its standard input, output and error. The caller becomes the

@@ -104,7 +104,8 @@ in_modes! {
     }
 }
 
-const NAMES: [&str; 41] = [
+/// The names in the order of their numbers.
+pub(super) const NAMES: [&str; 41] = [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
     "CAP_DAC_READ_SEARCH",

@@ -164,7 +164,7 @@ in_modes! {
         if !kmsg.exists() || (subject().0 == Subject::Crun && !has_cap_sys_resource()) {
             return;
         }
-        let script = "echo x > /dev/null && echo null; head -c 1 /dev/kmsg > /dev/null 2>&1 && echo kmsg; exit 0";
+        let script = "echo x > /dev/null && echo null; (: > /dev/kmsg) 2> /dev/null && echo kmsg; exit 0";
         let deny = Bundle::new(mode).mount("bind", kmsg, "/dev/kmsg", &["bind"]).sh(script);
         assert_eq!(deny.run().ok().text(), "null");
         if mode == Mode::Root {
@@ -194,7 +194,9 @@ in_modes! {
         let mounts = container.proc().mounts();
         let below: Vec<_> = mounts.iter().filter(|mount| mount.point.starts_with("/sys/fs/cgroup")).collect();
         assert!(below.iter().any(|mount| mount.kind.starts_with("cgroup")), "{below:?}");
-        for mount in &below {
+        // On v1 a tmpfs carries the hierarchies; the others leave it writable.
+        let strict = subject().0 == Subject::Urun;
+        for mount in below.iter().filter(|mount| strict || mount.kind.starts_with("cgroup")) {
             assert!(mount.has("ro") && mount.has("nosuid"), "{mount:?}");
         }
     }

@@ -3,6 +3,9 @@
 use crate::common::*;
 use serde_json::json;
 
+/// The bit of SIGPIPE in the masks of `/proc/PID/status`.
+const SIGPIPE: u64 = 1 << 12;
+
 in_modes! {
     [root root_userns root_in_userns rootless_range]
     fn ids_and_groups_are_those_of_the_configuration(mode) {
@@ -288,7 +291,6 @@ in_modes! {
         // Whatever the test itself was started with is inherited, as execve(2) has it.
         let own = Proc(std::process::id());
         let bits = |process: Proc| u64::from_str_radix(&process.status("SigIgn"), 16).unwrap();
-        const SIGPIPE: u64 = 1 << 12;
         assert_eq!(bits(container.proc()) & (!bits(own) | SIGPIPE), 0);
     }
 }

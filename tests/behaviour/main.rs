@@ -3,12 +3,16 @@
 //!
 //! One crate and not one a file: it is compiled and linked once, and its tests share the machine's cores.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // the helpers of tests are no `#[test]` functions
+#![allow(clippy::needless_pass_by_value)] // `json!(…)` and fresh commands are handed over
+#![allow(clippy::unreadable_literal)] // modes and masks are read as they are printed
 #![allow(unsafe_code)] // descriptors that arrive over a socket have to be owned, a window has to be resized
 
 #[path = "../common/mod.rs"]
 mod common;
 
 mod capabilities;
+mod captures;
 mod cgroups_behaviour;
 mod concurrency;
 mod devices;

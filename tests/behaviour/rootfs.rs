@@ -2,6 +2,7 @@
 
 use crate::common::*;
 use serde_json::json;
+use std::os::unix::fs::MetadataExt;
 
 in_modes! {
     fn the_root_is_the_bundles_and_no_host_mount_is_left(mode) {
@@ -47,7 +48,6 @@ in_modes! {
         let bundle = Bundle::new(mode).sh("echo here > /tmp/file");
         bundle.run().ok();
         assert_eq!(std::fs::read_to_string(bundle.rootfs_dir().join("tmp/file")).unwrap(), "here\n");
-        use std::os::unix::fs::MetadataExt;
         assert_eq!(std::fs::metadata(bundle.rootfs_dir().join("tmp/file")).unwrap().uid(), mode.host_uid(0));
     }
 }

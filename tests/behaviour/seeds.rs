@@ -97,11 +97,11 @@ in_modes! {
     [root root_userns]
     fn security_context_no_privilege_escalation(mode) {
         let bundle = security_context(mode).rootfs(|root| {
-            std::fs::copy("/bin/busybox", root.join("bin/setuid")).unwrap();
+            std::fs::copy("/bin/busybox", root.join("bin/busybox-setuid")).unwrap();
         });
-        let path = bundle.rootfs_dir().join("bin/setuid");
+        let path = bundle.rootfs_dir().join("bin/busybox-setuid");
         set_uid_bit(&path);
-        let output = bundle.args(["/bin/setuid", "id", "-u"]).run();
+        let output = bundle.args(["/bin/busybox-setuid", "id", "-u"]).run();
         assert_eq!(output.text(), "1000");
         let container = security_context(mode).start();
         assert_eq!(container.proc().status("NoNewPrivs"), "1");
@@ -168,8 +168,8 @@ fn openshift_security_context_constraints() {
     };
     let kept = dropped(&["CAP_KILL", "CAP_MKNOD", "CAP_SETUID", "CAP_SETGID"]);
     for (name, user, granted, bounding, effective) in [
-        ("restricted", 1_000_120_000, kept.clone(), "00000000a000251b", "0000000000000000"),
-        ("nonroot", 1000, kept, "00000000a000251b", "0000000000000000"),
+        ("restricted", 1_000_120_000, kept.clone(), "00000000a004251b", "0000000000000000"),
+        ("nonroot", 1000, kept, "00000000a004251b", "0000000000000000"),
         ("anyuid", 0, dropped(&["CAP_MKNOD"]), "00000000a00425fb", "00000000a00425fb"),
     ] {
         let container =

@@ -117,6 +117,16 @@ impl Bundle {
         self
     }
 
+    /// Another root file system, for a container that is not this bundle's.
+    pub fn rootfs_at(path: &Path, owner: (u32, u32)) {
+        make_rootfs(path, owner);
+    }
+
+    /// The namespace that the caller is root of in [`Mode::RootInUserns`].
+    pub fn outer(&self) -> Option<&PinnedNamespaces> {
+        self.outer.as_ref()
+    }
+
     /// The container's id.
     pub fn id(&self) -> &str {
         &self.id

@@ -24,7 +24,7 @@ pub use host::{Mount, Proc, cgroup_dir, has_cap_sys_resource, host_mounts, lsm, 
 pub use mode::{Mode, PinnedNamespaces};
 pub use scratch::{Scratch, wait_until};
 pub use subject::{Output, Subject, only_ours, run_limited, subject};
-pub use traces::Traces;
+pub use traces::{Traces, sweep};
 
 /// One test for each mode: `in_modes! { fn name(mode) { … } }`, or `in_modes! { [root rootless_one] fn name(mode) { … } }`.
 macro_rules! in_modes {

@@ -220,7 +220,8 @@ impl PinnedNamespaces {
         if ids.is_some() {
             command.arg("--user");
         }
-        let child = command.args(flags).args(["--", "sleep", "600"]).stdin(Stdio::null()).spawn().unwrap();
+        command.args(flags).args(["--", "sleep", "600"]).stdin(Stdio::null());
+        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let pinned = Self(child);
         let of = |pid: &str, kind: &str| std::fs::read_link(format!("/proc/{pid}/ns/{kind}")).ok();
         let name = |pid: u32| std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
@@ -232,6 +233,26 @@ impl PinnedNamespaces {
                     .unwrap();
             }
         }
+        pinned
+    }
+
+    /// New namespaces by `unshare`'s flags that belong to `outer`.
+    pub fn inside(outer: &Self, flags: &[&str]) -> Self {
+        let mut command = Command::new("nsenter");
+        command.args([
+            "--user",
+            "--mount",
+            "--setuid",
+            "0",
+            "--setgid",
+            "0",
+            "--target",
+            &outer.pid().to_string(),
+        ]);
+        command.args(["--", "unshare"]).args(flags).args(["--", "sleep", "600"]).stdin(Stdio::null());
+        let pinned = Self(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+        let name = || std::fs::read_to_string(format!("/proc/{}/comm", pinned.pid())).unwrap_or_default();
+        wait_until("the namespaces are there", || name().trim() == "sleep");
         pinned
     }
 

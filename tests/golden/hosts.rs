@@ -62,13 +62,25 @@ impl Host {
     fn caller(self) -> Caller {
         let all = (1 << 41) - 1;
         match self {
-            Self::Root | Self::Selinux | Self::Hybrid => {
-                Caller { euid: 0, egid: 0, capabilities: all, permitted: all, bounding: all, initial: true }
-            }
+            Self::Root | Self::Selinux | Self::Hybrid => Caller {
+                euid: 0,
+                egid: 0,
+                capabilities: all,
+                permitted: all,
+                bounding: all,
+                ignored: 0,
+                initial: true,
+            },
             Self::Podman => Caller { initial: false, ..Self::Root.caller() },
-            Self::Range | Self::Single => {
-                Caller { euid: 1000, egid: 1000, capabilities: 0, permitted: 0, bounding: all, initial: true }
-            }
+            Self::Range | Self::Single => Caller {
+                euid: 1000,
+                egid: 1000,
+                capabilities: 0,
+                permitted: 0,
+                bounding: all,
+                ignored: 0,
+                initial: true,
+            },
         }
     }
 

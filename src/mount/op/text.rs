@@ -52,6 +52,7 @@ impl fmt::Display for Op {
             }
             Self::Console { uid } if f.alternate() => write!(f, "set up /dev/console for {uid}"),
             Self::Console { .. } => f.write_str("set up /dev/console"),
+            Self::WorkingDirectory(path) => write!(f, "make the working directory {}", path.display()),
             Self::Mask(path) => write!(f, "mask {}", path.display()),
             Self::ReadOnly(path) => write!(f, "make {} read-only", path.display()),
             Self::ReadOnlyDelayed => f.write_str("make file systems read-only"),

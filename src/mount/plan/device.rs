@@ -89,7 +89,7 @@ impl Planner<'_> {
             made
         } else {
             let asked = if origin.is_empty() { "default device".into() } else { origin.clone() };
-            DeviceFrom::Bind(self.source(asked, path.clone(), SourceKind::Device(node)))
+            DeviceFrom::Bind(self.source(asked, &path, path.clone(), SourceKind::Device(node)))
         };
         self.ops.push(Op::Device(Device { origin, path, node, from }));
     }

@@ -1,6 +1,6 @@
 //! New file systems: their parameters, whose ids are the container's, and who opens them.
 
-use super::{Planner, origin};
+use super::{Planner, clean, origin};
 use crate::{
     error::{Error, Result},
     mount::op::{Filesystem, Opener, Owner, Parameter, SourceId, SourceKind, SourceLink, What},
@@ -17,7 +17,7 @@ const WITHOUT_LABEL: [&str; 5] = ["proc", "sysfs", "mqueue", "cgroup", "cgroup2"
 impl Planner<'_> {
     pub(super) fn filesystem(&mut self, mount: &Mount, fstype: &str, source: Option<&str>) -> Result<What> {
         let read_only = (mount.attrs.set | mount.recursive_attrs.set) & MOUNT_ATTR_RDONLY != 0;
-        if fstype == "sysfs" && read_only && !self.facts.initial_userns && !self.facts.own_network {
+        if fstype == "sysfs" && read_only && !self.facts.own_network {
             return Ok(What::Bind(self.host_sysfs(mount)));
         }
         let mut parameters: Vec<Parameter> =
@@ -49,7 +49,7 @@ impl Planner<'_> {
     /// The host's /sys: what a user namespace without a network of its own can have.
     fn host_sysfs(&mut self, mount: &Mount) -> SourceId {
         let kind = SourceKind::Tree { recursive: true, link: SourceLink::Follow };
-        self.source(origin(mount), PathBuf::from("/sys"), kind)
+        self.source(origin(mount), &clean(&mount.destination), PathBuf::from("/sys"), kind)
     }
 
     /// Parameters as the assembler has to give them: it is outside, so ids are translated.

@@ -160,7 +160,7 @@ fn a_missing_source_is_named() {
         let mut config = config(&scratch.join("root"));
         add(&mut config, "/a", bind("/no/such"));
         let error = assembled(&config, &Request::default(), &facts()).unwrap_err().to_string();
-        assert!(error.starts_with("mounts[0]: open source /no/such: open_tree("), "{error}");
+        assert!(error.starts_with("mounts[0]: open source /no/such for /a: open_tree("), "{error}");
         assert!(error.ends_with("No such file or directory (ENOENT)"), "{error}");
     });
 }

@@ -152,7 +152,7 @@ mod tests {
             Ok([bad, gone].map(|ops| apply(&ops, &proc).unwrap_err().to_string()).join("|"))
         });
         let report = child.report();
-        assert!(report.starts_with("set sysctl sys/net/ipv4/ip_default_ttl to \"never\": write"), "{report}");
+        assert!(report.starts_with("set sysctl net.ipv4.ip_default_ttl to \"never\": write"), "{report}");
         assert!(
             report.contains("EINVAL") && report.contains("no_such_thing") && report.contains("ENOENT"),
             "{report}"

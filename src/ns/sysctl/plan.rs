@@ -36,7 +36,20 @@ pub enum SysctlOp {
 impl fmt::Display for SysctlOp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Write { path, value, .. } => write!(f, "set sysctl {path} to {value:?}"),
+            Self::Write { path, value, .. } => {
+                // As in config.json: a dot between parts, a slash for a dot inside one.
+                let swap = |c| {
+                    if c == '/' {
+                        '.'
+                    } else if c == '.' {
+                        '/'
+                    } else {
+                        c
+                    }
+                };
+                let name: String = path.trim_start_matches("sys/").chars().map(swap).collect();
+                write!(f, "set sysctl {name} to {value:?}")
+            }
             Self::DomainName(name) => write!(f, "set domain name {name:?}"),
         }
     }
@@ -227,21 +240,21 @@ mod tests {
     fn a_sysctl_goes_where_its_namespace_is_or_is_an_error() {
         let all = &[Ipc, Network, User, Uts][..];
         for (name, private, expected) in [
-            ("net.ipv4.ip_forward", all, "outside: set sysctl sys/net/ipv4/ip_forward to \"1\""),
+            ("net.ipv4.ip_forward", all, "outside: set sysctl net.ipv4.ip_forward to \"1\""),
             (
                 "net/ipv4/conf/eno2.100/rp_filter",
                 all,
-                "outside: set sysctl sys/net/ipv4/conf/eno2.100/rp_filter to \"1\"",
+                "outside: set sysctl net.ipv4.conf.eno2/100.rp_filter to \"1\"",
             ),
             (
                 "net.ipv4.conf.eno2/100.rp_filter",
                 all,
-                "outside: set sysctl sys/net/ipv4/conf/eno2.100/rp_filter to \"1\"",
+                "outside: set sysctl net.ipv4.conf.eno2/100.rp_filter to \"1\"",
             ),
-            ("kernel.shmmax", all, "outside: set sysctl sys/kernel/shmmax to \"1\""),
-            ("fs.mqueue.msg_max", all, "outside: set sysctl sys/fs/mqueue/msg_max to \"1\""),
+            ("kernel.shmmax", all, "outside: set sysctl kernel.shmmax to \"1\""),
+            ("fs.mqueue.msg_max", all, "outside: set sysctl fs.mqueue.msg_max to \"1\""),
             ("kernel.domainname", all, "outside: set domain name \"1\""),
-            ("user.max_user_namespaces", all, "inside: set sysctl sys/user/max_user_namespaces to \"1\""),
+            ("user.max_user_namespaces", all, "inside: set sysctl user.max_user_namespaces to \"1\""),
             (
                 "net.ipv4.ip_forward",
                 &[Ipc],
@@ -311,7 +324,7 @@ mod tests {
         let lines = vec![IdMap { container: 0, host: 100_000, size: 65_536 }];
         let maps = idmap::Outside::Mapped { uids: lines.clone(), gids: lines };
         let name = "net.ipv4.ping_group_range";
-        let set = |value: &str| format!("outside: set sysctl {PING} to {value:?}");
+        let set = |value: &str| format!("outside: set sysctl {name} to {value:?}");
         assert_eq!(one(name, "0 0", &[Network], &maps), set("100000 100000"));
         assert_eq!(one(name, "0\t65535", &[Network], &maps), set("100000 165535"));
         assert_eq!(one(name, "1 0", &[Network], &maps), set("1 0"));

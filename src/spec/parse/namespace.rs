@@ -14,7 +14,7 @@ pub(super) fn namespaces(node: Node<'_>) -> Vec<Namespace> {
         let path = item.get("path").absolute();
         let Some(kind) = kind else { continue };
         if namespaces.iter().any(|known| known.kind == kind) {
-            item.get("type").error("is given twice");
+            item.get("type").error(format_args!("{kind} is given twice"));
         } else {
             namespaces.push(Namespace { kind, path });
         }
