@@ -168,7 +168,7 @@ impl Assembler<'_> {
                 FromStage::Born(pid) => return Ok(Child { pid, pidfd: pidfd::open(pid)? }),
                 FromStage::Failed(error) => return Err(error),
             }
-            near.say(&Go::Go)?;
+            near.tell(&Go::Go, &[])?;
         }
     }
 

@@ -16,6 +16,7 @@ mod captures;
 mod cgroups_behaviour;
 mod concurrency;
 mod devices;
+mod error_texts;
 mod errors;
 mod hooks;
 mod identity;
