@@ -22,7 +22,7 @@ pub use console::{ConsoleSocket, Pty, read_until, receive_fd};
 pub use container::Container;
 pub use host::{Mount, Proc, cgroup_dir, has_cap_sys_resource, host_mounts, lsm, mounts_below};
 pub use mode::{Mode, PinnedNamespaces};
-pub use scratch::{Scratch, wait_until};
+pub use scratch::{Scratch, set_mode, wait_until};
 pub use subject::{Output, Subject, only_ours, run_limited, subject};
 pub use traces::{Traces, sweep};
 

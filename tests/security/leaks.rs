@@ -1,0 +1,259 @@
+//! What of the host could be found in a container: descriptors, directories, the runtime's own file, its memory, the
+//! surroundings of hooks (SEC-20 to SEC-25, SEC-90).
+
+use crate::{
+    common::{Bundle, Proc, Subject, Traces, in_modes, only_ours, subject},
+};
+use serde_json::{Value, json};
+use std::{
+    fs::File,
+    os::{fd::AsRawFd, unix::process::CommandExt},
+    path::PathBuf,
+};
+
+/// The pid that `state` tells.
+fn pid(bundle: &Bundle) -> Proc {
+    let state: Value = serde_json::from_str(&bundle.call(&["state", bundle.id()]).ok().stdout).unwrap();
+    Proc(u32::try_from(state["pid"].as_u64().unwrap()).unwrap())
+}
+
+/// What a process holds open.
+fn held(process: Proc) -> Vec<(u32, String)> {
+    let target = |fd| std::fs::read_link(process.path("fd").join(fd)).unwrap_or_default().display().to_string();
+    process.fds().into_iter().map(|fd| (fd, target(fd.to_string()))).collect()
+}
+
+in_modes! {
+    /// CVE-2019-5736: a neighbour in a shared pid namespace keeps the runtime's file open across its execve, and writes.
+    [root root_userns]
+    fn sec_20_the_runtimes_own_file_cannot_be_overwritten(mode) {
+        if only_ours("another runtime's file would be the machine's own") {
+            return;
+        }
+        let binary = subject().1;
+        let before = std::fs::read(&binary).unwrap();
+        let script = "while :; do for p in /proc/[0-9]*; do case $(cat $p/comm 2>&1) in urun*|[0-9]*) \
+                      exec 9<$p/exe && touch /held && echo held; while sleep 0.05; do [ -e /go ] && { echo evil >/proc/self/fd/9; \
+                      echo evil >>$p/exe; echo tried; sleep 600; }; done;; esac; done; sleep 0.01; done";
+        let powers = json!(["CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_FOWNER", "CAP_CHOWN"]);
+        let neighbour = Bundle::new(mode)
+            .sh(script)
+            .with(|config| config["process"]["capabilities"] = json!({"bounding": powers, "effective": powers, "permitted": powers}))
+            .start();
+        let mut bundle = Bundle::new(mode).args(["/proc/self/exe", "--version"]);
+        for kind in if mode.userns() { &["pid", "user"][..] } else { &["pid"] } {
+            bundle = bundle.namespace(kind, Some(&neighbour.proc().path("ns").join(kind).display().to_string()));
+        }
+        let victim = bundle.create();
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        victim.call("start", &[]);
+        std::fs::write(neighbour.bundle().rootfs_dir().join("go"), "").unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        assert!(std::fs::read(&binary).unwrap() == before, "the runtime's file was overwritten");
+    }
+}
+
+in_modes! {
+    /// CVE-2019-5736: an image whose program is the runtime itself gets a copy of it, or a file nobody inside may write.
+    fn sec_20_an_image_that_executes_the_runtime_cannot_write_to_it(mode) {
+        if only_ours("another runtime's file would be the machine's own") {
+            return;
+        }
+        let bundle = Bundle::new(mode)
+            .rootfs(|root| {
+                let script = root.join("bin/evil");
+                std::fs::write(&script, "#!/proc/self/exe\n").unwrap();
+                std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+            })
+            .args(["/bin/evil"]);
+        let binary = bundle.command(&[]);
+        let program = match binary.get_program().to_str().unwrap() {
+            "nsenter" => PathBuf::from(binary.get_args().last().unwrap()).join(".."),
+            other => PathBuf::from(other),
+        };
+        let program = if program.is_file() { program } else { bundle.scratch().join("urun") };
+        let before = std::fs::read(&program).unwrap();
+        bundle.run();
+        let waiting = bundle.args(["/proc/self/exe", "--version"]).create();
+        let exe = std::fs::read_link(waiting.proc().path("exe")).unwrap();
+        if exe == program {
+            use std::os::unix::fs::MetadataExt;
+            let meta = std::fs::metadata(&program).unwrap();
+            let mapped = mode.maps().0.iter().any(|[_, host, size]| (*host..host + size).contains(&meta.uid()));
+            assert!(!mapped && meta.mode() & 0o022 == 0, "{} is within reach", program.display());
+        } else {
+            assert!(exe.to_string_lossy().contains("memfd:"), "{}", exe.display());
+        }
+        waiting.call("start", &[]);
+        assert!(std::fs::read(&program).unwrap() == before, "the runtime's file was overwritten");
+    }
+}
+
+in_modes! {
+    /// CVE-2024-21626: a working directory behind a descriptor that the runtime has forgotten to close.
+    fn sec_21_the_working_directory_is_never_outside(mode) {
+        for number in 3..40 {
+            for cwd in [format!("/proc/self/fd/{number}"), format!("/proc/self/fd/{number}/.."), "/link".to_owned()] {
+                let target = format!("/proc/self/fd/{number}/..");
+                let bundle = Bundle::new(mode)
+                    .rootfs(|root| std::os::unix::fs::symlink(&target, root.join("link")).unwrap())
+                    .put("/process/cwd", json!(cwd))
+                    .args(["pwd"]);
+                let output = bundle.run();
+                assert_ne!(output.code, 0, "cwd {cwd}: {output:?}");
+                if number > 12 {
+                    break;
+                }
+            }
+            if mode.rootless() && number > 12 {
+                break;
+            }
+        }
+    }
+}
+
+in_modes! {
+    /// What a caller has open, and what the runtime itself has, stays outside: parked, running, and as the program is found.
+    fn sec_22_nothing_that_is_open_outside_is_open_inside(mode) {
+        if only_ours("what a waiting process holds is each runtime's own affair") {
+            return;
+        }
+        let bundle = Bundle::new(mode);
+        bundle.write();
+        let mut command = bundle.command(&["create", bundle.id()]);
+        let root = File::open("/").unwrap();
+        let number = root.as_raw_fd();
+        // SAFETY: dup2 is safe between fork and exec.
+        unsafe {
+            command.pre_exec(move || {
+                for copy in 100..300 {
+                    if libc::dup2(number, copy) == -1 {
+                        return Err(std::io::Error::last_os_error());
+                    }
+                }
+                Ok(())
+            });
+        }
+        bundle.call_command(command).ok();
+        let process = pid(&bundle);
+        for (fd, target) in held(process) {
+            assert!(fd < 3 || target.starts_with("socket:"), "{fd} -> {target}");
+        }
+        bundle.call(&["start", bundle.id()]).ok();
+        assert_eq!(process.fds(), [0, 1, 2]);
+    }
+}
+
+in_modes! {
+    /// CVE-2016-9962: what waits for its start belongs to root in /proc, so that no process of the same user may ptrace it.
+    fn sec_22_a_waiting_init_is_hidden(mode) {
+        use std::os::unix::fs::MetadataExt;
+        let container = Bundle::new(mode).create();
+        let owner = std::fs::metadata(container.proc().path("environ")).unwrap().uid();
+        let hidden = if mode == crate::common::Mode::RootInUserns { mode.owner().0 } else { 0 };
+        assert_eq!(owner, hidden, "an init that is dumpable owns its files in /proc itself");
+        assert!(!container.proc().path("map_files").join("x").exists());
+    }
+}
+
+in_modes! {
+    /// CVE-2024-21626, second form: the program is looked up, and executed, through a directory of the host. It caught this
+    /// project's own init once, which held the host's procfs until execve(2) had found its file.
+    fn sec_24_no_program_of_the_host_is_executed_through_a_descriptor(mode) {
+        let bundle = Bundle::new(mode);
+        let host = bundle.scratch().dir("host", mode.caller(), 0o755);
+        std::fs::copy("/bin/busybox", host.join("escaped")).unwrap();
+        let up = "/..".repeat(12);
+        let entries: Vec<String> = (0..64).map(|number| format!("/proc/self/fd/{number}{up}{}", host.display())).collect();
+        let path = format!("PATH={}", entries.join(":"));
+        let bundle = bundle.args(["escaped", "true"]).put("/process/env", json!([path]));
+        let output = bundle.run();
+        assert_eq!(output.code, 1, "{output:?}");
+        for entry in ["/proc/self/cwd", "/proc/1/root", "/proc/1/cwd", "/proc/self/root"] {
+            let program = format!("{entry}{up}{}/escaped", host.display());
+            let bundle = Bundle::new(mode).args([&program, "true"]);
+            assert_ne!(bundle.run().code, 0, "{program}");
+        }
+    }
+}
+
+in_modes! {
+    /// CVE-2025-23266: hooks run with the runtime's rights and must not take orders from the image.
+    fn sec_25_hooks_see_nothing_of_the_image(mode) {
+        let bundle = Bundle::new(mode);
+        let report = bundle.scratch().dir("report", mode.caller(), 0o777);
+        let script = format!(
+            "exec >{}/$1; tr '\\0' '\\n' </proc/self/environ; pwd; ls /proc/self/fd | tr '\\n' ' '; cat >/dev/null",
+            report.display()
+        );
+        let hook = |name: &str| json!([{"path": "/bin/sh", "args": ["sh", "-c", script, "sh", name], "env": ["OWN=1"]}]);
+        let env = ["LD_PRELOAD=./evil.so", "LD_LIBRARY_PATH=.", "GCONV_PATH=.", "LD_AUDIT=./evil.so", "PATH=/bin"];
+        let kinds = ["prestart", "createRuntime", "createContainer", "poststart", "poststop"];
+        let mut bundle = bundle.put("/process/env", json!(env)).args(["true"]);
+        for kind in kinds {
+            bundle = bundle.put(&format!("/hooks/{kind}"), hook(kind));
+        }
+        bundle.run().ok();
+        for kind in kinds {
+            let text = std::fs::read_to_string(report.join(kind)).unwrap_or_else(|e| panic!("{kind}: {e}"));
+            for evil in ["LD_", "GCONV", "XDG_RUNTIME_DIR"] {
+                assert!(!text.contains(evil) || subject().0 == Subject::Crun, "{kind}: {text}");
+            }
+            assert!(text.starts_with("OWN=1\n"), "{kind}: {text}");
+            // The descriptor of `ls` itself is the fourth.
+            let fds = text.lines().last().unwrap().trim();
+            assert_eq!(fds, "0 1 2 3", "{kind}: {text}");
+            assert!(text.contains(&bundle.dir().display().to_string()), "{kind}: {text}");
+        }
+        Traces::none_of(&bundle);
+    }
+}
+
+in_modes! {
+    /// A hook that gives up uid 0 gives up its capabilities with it, whatever the runtime keeps for itself.
+    [root_userns]
+    fn sec_25_a_hook_that_becomes_nobody_has_no_capabilities(mode) {
+        if only_ours("how the runtime creates files is its own affair") {
+            return;
+        }
+        let bundle = Bundle::new(mode);
+        let report = bundle.scratch().join("report");
+        let script = format!(
+            "exec >{}; setpriv --reuid 65534 --clear-groups grep -E 'CapEff|^Uid' /proc/self/status; cat >/dev/null",
+            report.display()
+        );
+        bundle
+            .put("/hooks/createContainer", json!([{"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/usr/bin:/bin"]}]))
+            .args(["true"])
+            .run()
+            .ok();
+        let text = std::fs::read_to_string(&report).unwrap();
+        assert!(text.contains("CapEff:\t0000000000000000"), "{text}");
+        assert!(text.contains("Uid:\t65534\t65534\t65534\t65534"), "{text}");
+    }
+}
+
+/// RLIMIT_NOFILE of the caller, from nothing to enough.
+#[test]
+fn sec_22_a_caller_with_few_descriptors_is_told_so_and_leaves_nothing() {
+    let bundle = Bundle::new(crate::common::Mode::RootUserns).args(["true"]);
+    bundle.write();
+    for limit in 3..40 {
+        let mut command = bundle.command(&["run", bundle.id()]);
+        // SAFETY: setrlimit is safe between fork and exec.
+        unsafe {
+            command.pre_exec(move || {
+                let limit = libc::rlimit { rlim_cur: limit, rlim_max: limit };
+                if libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) == -1 {
+                    return Err(std::io::Error::last_os_error());
+                }
+                Ok(())
+            });
+        }
+        let output = bundle.call_command(command);
+        if output.code != 0 {
+            bundle.call(&["delete", "--force", bundle.id()]);
+        }
+        Traces::none_of(&bundle);
+    }
+}

@@ -1,0 +1,15 @@
+//! Attacks that runtimes have fallen to, by the numbers of the project's security dossier: each builds the hostile image,
+//! configuration or caller, and then looks at the *host* for what must not have happened. With another runtime by
+//! `RUNTIME_UNDER_TEST=runc`; the documentation of a test names the version that it was seen to catch.
+
+#![allow(unsafe_code)] // callers with too many descriptors, with ignored signals, with other ids
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod canary;
+mod crash;
+mod identity;
+mod leaks;
+mod paths;
+mod syntax;

@@ -1,0 +1,203 @@
+//! Symbolic links and false files in the image (SEC-01 to SEC-15).
+
+use crate::{
+    canary::Canary,
+    common::{Bundle, ConsoleSocket, Traces, in_modes},
+};
+use serde_json::json;
+use std::{
+    os::unix::fs::{FileTypeExt, MetadataExt, symlink},
+    path::Path,
+};
+
+fn replace_by_link(root: &Path, name: &str, target: &str) {
+    let place = root.join(name);
+    if place.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
+        std::fs::remove_dir_all(&place).unwrap();
+    } else {
+        let _ = std::fs::remove_file(&place);
+    }
+    symlink(target, place).unwrap();
+}
+
+/// A console socket that the mode's caller may connect to; an older one is removed.
+fn console(bundle: &Bundle) -> ConsoleSocket {
+    let path = bundle.scratch().join("console");
+    let _ = std::fs::remove_file(&path);
+    ConsoleSocket::listen(&path, bundle.mode().caller())
+}
+
+/// Without the mounts at and below these places.
+fn without_mounts(bundle: Bundle, places: &[&str]) -> Bundle {
+    bundle.with(|config| {
+        let mounts = config["mounts"].as_array_mut().unwrap();
+        mounts.retain(|mount| {
+            let at = mount["destination"].as_str().unwrap();
+            !places.iter().any(|place| at == *place || at.starts_with(&format!("{place}/")))
+        });
+    })
+}
+
+in_modes! {
+    /// CVE-2019-19921, CVE-2023-27561, CVE-2025-54867: a procfs or sysfs that lands elsewhere leaves the masks behind.
+    fn sec_01_kernel_file_systems_are_not_mounted_through_links(mode) {
+        for (name, target) in [("proc", "tmp/x"), ("proc", "/tmp/x"), ("sys", "/tmp/x")] {
+            let bundle = Bundle::new(mode)
+                .rootfs(|root| {
+                    std::fs::create_dir(root.join("tmp/x")).unwrap();
+                    replace_by_link(root, name, target);
+                })
+                .sh("true");
+            let canary = Canary::new(&bundle);
+            bundle.run().refused(name);
+            canary.is_untouched();
+            Traces::none_of(&bundle);
+        }
+    }
+}
+
+in_modes! {
+    /// CVE-2026-41579, CVE-2026-47766: device nodes and links made on the host, before the root was entered.
+    fn sec_02_a_dev_that_leads_out_is_not_filled_on_the_host(mode) {
+        for mounted in [true, false] {
+            for read_only in [true, false] {
+                let mut bundle = Bundle::new(mode).put("/root/readonly", json!(read_only)).sh("true");
+                if !mounted {
+                    bundle = without_mounts(bundle, &["/dev"]);
+                }
+                let canary = Canary::new(&bundle);
+                let target = canary.path().display().to_string();
+                let bundle = bundle.rootfs(|root| replace_by_link(root, "dev", &target));
+                bundle.run();
+                canary.is_untouched();
+                let up = format!("../../../../../../..{target}");
+                let bundle = bundle.rootfs(|root| replace_by_link(root, "dev", &up));
+                bundle.run();
+                canary.is_untouched();
+                Traces::none_of(&bundle);
+            }
+        }
+    }
+}
+
+in_modes! {
+    /// CVE-2026-88264, CVE-2025-52565: the place of the console, in an image whose /dev nothing covers.
+    fn sec_03_a_console_that_is_a_link_makes_no_file_on_the_host(mode) {
+        let plain = |target: &str| {
+            let target = target.to_owned();
+            move |root: &Path| {
+                let _ = std::fs::create_dir(root.join("dev"));
+                replace_by_link(root, "dev/console", &target);
+            }
+        };
+        let bundle = without_mounts(Bundle::new(mode), &["/dev"]).put("/process/terminal", json!(true)).sh("true");
+        let canary = Canary::new(&bundle);
+        let there = canary.join("console").display().to_string();
+        let new = canary.join("new").display().to_string();
+        let mut bundle = bundle;
+        for target in [there.clone(), format!("../../../../../../../..{there}"), new] {
+            bundle = bundle.rootfs(plain(&target));
+            let socket = console(&bundle);
+            bundle.try_create(&["--console-socket", socket.path()]);
+            canary.is_untouched();
+            bundle.call(&["delete", "--force", bundle.id()]);
+        }
+    }
+}
+
+in_modes! {
+    /// CVE-2025-31133, CVE-2026-88265, CVE-2025-62161: a false null device as the source of masks and standard streams.
+    fn sec_04_and_13_a_false_null_device_masks_nothing_and_is_not_chowned(mode) {
+        let none = |_: &Path, _: &str| {};
+        let link = |root: &Path, canary: &str| symlink(format!("{canary}/null"), root.join("dev/null")).unwrap();
+        let up = |root: &Path, canary: &str| symlink(format!("../../../../../../..{canary}/null"), root.join("dev/null")).unwrap();
+        let pattern = |root: &Path, _: &str| symlink("/proc/sys/kernel/core_pattern", root.join("dev/null")).unwrap();
+        let file = |root: &Path, _: &str| std::fs::write(root.join("dev/null"), "image").unwrap();
+        let fifo = |root: &Path, _: &str| {
+            nix::unistd::mkfifo(&root.join("dev/null"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        };
+        let cases: [(&str, &dyn Fn(&Path, &str)); 6] =
+            [("none", &none), ("link", &link), ("up", &up), ("pattern", &pattern), ("file", &file), ("fifo", &fifo)];
+        let host = || std::fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap();
+        let before = host();
+        for (name, make) in cases {
+            let bundle = without_mounts(Bundle::new(mode), &["/dev"]).put("/linux/maskedPaths", json!(["/proc/kcore", "/proc/keys"]));
+            let canary = Canary::new(&bundle);
+            let at = canary.path().display().to_string();
+            let bundle = bundle.rootfs(|root| make(root, &at));
+            if bundle.try_create(&[]).code == 0 {
+                let state = bundle.call(&["state", bundle.id()]).ok().stdout;
+                let state: serde_json::Value = serde_json::from_str(&state).unwrap();
+                for mask in ["proc/kcore", "proc/keys"] {
+                    let place = format!("/proc/{}/root/{mask}", state["pid"]);
+                    let meta = std::fs::metadata(&place).unwrap();
+                    assert!(meta.file_type().is_char_device() && meta.rdev() == nix::sys::stat::makedev(1, 3), "{name}: {place}");
+                }
+            }
+            canary.is_untouched();
+            assert_eq!(host(), before, "{name}");
+        }
+    }
+}
+
+in_modes! {
+    fn sec_06_a_destination_below_a_link_stays_in_the_root(mode) {
+        let bundle = Bundle::new(mode).sh("true");
+        let canary = Canary::new(&bundle);
+        let at = canary.path().display().to_string();
+        let source = bundle.scratch().file("source", "x", mode.caller(), 0o644);
+        let bundle = bundle
+            .rootfs(|root| {
+                symlink(format!("../../../../../../../..{at}"), root.join("up")).unwrap();
+                symlink(&at, root.join("absolute")).unwrap();
+            })
+            .mount("bind", &source, "/up/b/file", &["bind", "ro"])
+            .mount("tmpfs", "tmpfs", "/up/b/c", &[])
+            .mount("bind", &source, "/absolute/b/file", &["bind", "ro"])
+            .mount("tmpfs", "tmpfs", "/absolute/x/../../y", &["tmpcopyup"]);
+        bundle.run();
+        canary.is_untouched();
+        Traces::none_of(&bundle);
+    }
+}
+
+in_modes! {
+    fn sec_14_a_masked_link_masks_its_target_in_the_root_or_fails(mode) {
+        let bundle = Bundle::new(mode).sh("cat /secret /link; true");
+        let canary = Canary::new(&bundle);
+        let at = canary.join("file").display().to_string();
+        let bundle = bundle
+            .rootfs(|root| {
+                std::fs::write(root.join("secret"), "SECRET").unwrap();
+                symlink("secret", root.join("link")).unwrap();
+                symlink(&at, root.join("out")).unwrap();
+            })
+            .put("/linux/maskedPaths", json!(["/link", "/out", "/not/there"]));
+        let output = bundle.run();
+        assert!(!output.stdout.contains("SECRET"), "{output:?}");
+        assert!(output.code == 0 || !output.stderr.is_empty());
+        canary.is_untouched();
+        Traces::none_of(&bundle);
+    }
+}
+
+in_modes! {
+    /// The names of devpts in an image that brings its own /dev.
+    fn sec_15_false_ptmx_and_pts_do_not_lead_out(mode) {
+        let bundle = without_mounts(Bundle::new(mode), &["/dev"])
+            .put("/process/terminal", json!(true))
+            .mount("devpts", "devpts", "/dev/pts", &["newinstance", "ptmxmode=0666"])
+            .sh("true");
+        let canary = Canary::new(&bundle);
+        let at = canary.join("ptmx").display().to_string();
+        let bundle = bundle.rootfs(|root| {
+            std::fs::create_dir(root.join("dev/pts")).unwrap();
+            symlink(&at, root.join("dev/ptmx")).unwrap();
+            symlink(&at, root.join("dev/pts/0")).unwrap();
+            symlink(&at, root.join("dev/pts/ptmx")).unwrap();
+        });
+        let socket = console(&bundle);
+        bundle.try_create(&["--console-socket", socket.path()]);
+        canary.is_untouched();
+    }
+}

@@ -1,0 +1,124 @@
+//! Names, numbers and sizes that are meant to break what reads them (SEC-16, SEC-40 to SEC-43).
+
+use crate::{
+    canary::Canary,
+    common::{Bundle, Mode, Traces, cgroup_dir, in_modes, set_mode},
+};
+use serde_json::json;
+use std::time::{Duration, Instant};
+
+/// A control group that climbs out of the hierarchy or into another container's.
+#[test]
+fn sec_16_control_group_names_cannot_climb() {
+    let long = "x".repeat(4096);
+    for path in ["..", "/../../x", "a/../../../b", "/a\u{0}b", "/a\nb", &format!("/{long}")] {
+        let bundle = Bundle::new(Mode::RootUserns).put("/linux/cgroupsPath", json!(path)).args(["true"]);
+        let root = cgroup_dir("", "").or_else(|| cgroup_dir("memory", "")).unwrap();
+        let names = || {
+            let mut names: Vec<_> = std::fs::read_dir(root.parent().unwrap()).unwrap().map(|e| e.unwrap().file_name()).collect();
+            names.sort();
+            names
+        };
+        let before = names();
+        bundle.run();
+        assert_eq!(names(), before, "{path:?}");
+        Traces::none_of(&bundle);
+    }
+    for key in ["../../memory.max", "a/b", "..", "cgroup.procs\u{0}", ""] {
+        let bundle = Bundle::new(Mode::RootUserns).put("/linux/resources", json!({"unified": {key: "1"}})).args(["true"]);
+        let output = bundle.run();
+        assert_ne!(output.code, 0, "{key:?}");
+        Traces::none_of(&bundle);
+    }
+}
+
+in_modes! {
+    /// CVE-2021-43784: lengths that wrap, and texts with a NUL inside.
+    fn sec_40_large_and_broken_texts_arrive_whole_or_are_refused(mode) {
+        let start = Instant::now();
+        for size in [70_000, 1 << 20] {
+            let text = "x".repeat(size);
+            let hook = json!([{"path": "/bin/sh", "args": ["sh", "-c", "test $(wc -c) -gt 70000"]}]);
+            let bundle = Bundle::new(mode)
+                .put("/annotations", json!({"large": text}))
+                .put("/hooks", json!({"createRuntime": hook, "createContainer": hook, "poststart": hook}))
+                .args(["true"]);
+            bundle.run().ok();
+        }
+        let entries: Vec<String> = (0..300).map(|n| format!("V{n}={}", "y".repeat(1000))).collect();
+        let count = Bundle::new(mode).args(["sh", "-c", "env | grep -c ^V"]).with(|config| {
+            config["process"]["env"].as_array_mut().unwrap().extend(entries.iter().map(|entry| json!(entry)));
+        });
+        assert_eq!(count.run().ok().text(), "300");
+        for (pointer, value) in [
+            ("/process/args", json!(["true", "a\u{0}b"])),
+            ("/process/env", json!(["A=a\u{0}b"])),
+            ("/process/cwd", json!("/\u{0}x")),
+            ("/hostname", json!("a\u{0}b")),
+            ("/mounts/0/destination", json!("/proc\u{0}/x")),
+            ("/mounts/0/source", json!("pr\u{0}oc")),
+            ("/mounts/0/options", json!(["ro\u{0}rw"])),
+            ("/root/path", json!("rootfs\u{0}")),
+            ("/linux/maskedPaths", json!(["/a\u{0}b"])),
+        ] {
+            let bundle = Bundle::new(mode).put(pointer, value).args(["true"]);
+            assert_ne!(bundle.run().code, 0, "{pointer}");
+            Traces::none_of(&bundle);
+        }
+        assert!(start.elapsed() < Duration::from_secs(25));
+    }
+}
+
+#[test]
+fn sec_41_ids_stay_names() {
+    let bundle = Bundle::new(Mode::RootUserns).args(["true"]);
+    bundle.write();
+    let canary = Canary::new(&bundle);
+    let long = "i".repeat(4096);
+    for id in ["..", ".", "../canary", "a/b", "/", "", "-x", "a\nb", "a b", "é", &long] {
+        for verb in [&["create"][..], &["run"], &["state"], &["delete", "--force"], &["start"], &["kill"]] {
+            // Without an id `create` takes the directory's name, which is one.
+            let mut arguments = verb.to_vec();
+            arguments.extend(["--", id]);
+            assert_ne!(bundle.call(&arguments).code, 0, "{verb:?} {id:?}");
+        }
+    }
+    canary.is_untouched();
+    let kept: Vec<_> = std::fs::read_dir(bundle.state_root()).into_iter().flatten().collect();
+    assert!(kept.is_empty(), "{kept:?}");
+}
+
+#[test]
+fn sec_43_id_maps_that_overlap_or_overflow_are_refused() {
+    let line = |container: u64, host: u64, size: u64| json!({"containerID": container, "hostID": host, "size": size});
+    for maps in [
+        json!([line(0, 131_072, 10), line(5, 200_000, 10)]),
+        json!([line(0, 131_072, 10), line(20, 131_075, 10)]),
+        json!([line(0, 131_072, 0)]),
+        json!([line(0, 4_294_967_290, 10)]),
+        json!([line(4_294_967_290, 131_072, 10)]),
+        json!([line(0, 131_072, 4_294_967_296)]),
+        json!((0..341).map(|n| line(n, 131_072 + n, 1)).collect::<Vec<_>>()),
+    ] {
+        let bundle = Bundle::new(Mode::RootUserns).put("/linux/uidMappings", maps.clone()).args(["true"]);
+        assert_ne!(bundle.run().code, 0, "{maps}");
+        Traces::none_of(&bundle);
+    }
+    let many: Vec<_> = (0..340).map(|n| line(n, 131_072 + n, 1)).collect();
+    let bundle = Bundle::new(Mode::RootUserns).put("/linux/uidMappings", json!(many)).args(["wc", "-l", "/proc/self/uid_map"]);
+    assert!(bundle.run().ok().text().starts_with("340"));
+}
+
+/// The state root decides which processes are killed.
+#[test]
+fn sec_44_a_state_root_that_others_may_write_to_is_refused() {
+    let bundle = Bundle::new(Mode::RootUserns).args(["true"]);
+    bundle.write();
+    std::fs::create_dir(bundle.state_root()).unwrap();
+    set_mode(&bundle.state_root(), 0o777);
+    bundle.call(&["run", bundle.id()]).refused("others may write");
+    std::fs::remove_dir(bundle.state_root()).unwrap();
+    bundle.call(&["run", bundle.id()]).ok();
+    use std::os::unix::fs::MetadataExt;
+    assert_eq!(std::fs::metadata(bundle.state_root()).unwrap().mode() & 0o7777, 0o700);
+}
