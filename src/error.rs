@@ -16,6 +16,8 @@ pub enum Kind {
     Other,
     /// There is no container with this id.
     NoContainer,
+    /// There is a container with this id already.
+    Exists,
     /// The container's process has ended.
     NotRunning,
 }

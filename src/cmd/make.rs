@@ -6,7 +6,7 @@ use crate::{
     cgroup::{self, Cgroup},
     cli::{CreateRequest, Name},
     cred::Keyring,
-    error::{Context, Error, Result},
+    error::{Context, Error, Kind, Result},
     hook,
     host::caller::Caller,
     launch::{self, Host, Launched, Moment, Park},
@@ -19,7 +19,7 @@ use crate::{
     plan::{self, Plan, proc_mount},
     rdt,
     spec::{self, Config, NamespaceKind},
-    state::{Entry, Init, PidNamespace, Record, Stage, Status, Store, document},
+    state::{ContainerId, Entry, Init, PidNamespace, Record, Stage, Status, Store, document},
     sys::{self, clone::Child, fd, proc::Proc, seal, signal, socket},
     tty,
 };
@@ -68,24 +68,27 @@ pub fn make(request: &CreateRequest, waits: Waits, log: &Log) -> Result<Made> {
     proc_mount::choose(&mut config, request.proc_mount)?;
     check_terminal(&config, request)?;
     let (facts, user) = facts::probe(&config, Caller::probe(&proc)?, &proc)?;
-    let mut plan = plan::create::plan(&config, &planned(request, &preserved), &facts)?;
-    seal_if_exposed(&plan, &proc)?;
+    let mut store = Store::open(&request.state_root)?;
+    let (plan, entry) = loop {
+        let id = match &request.name {
+            Name::Exact(id) => id.clone(),
+            Name::Like(id) => store.free(id),
+        };
+        let plan = plan::create::plan(&config, &planned(request, &id, &preserved), &facts)?;
+        seal_if_exposed(&plan, &proc)?;
+        match (store.create(&id), &request.name) {
+            // Another caller took the name in between.
+            (Err(error), Name::Like(_)) if error.is(Kind::Exists) => {}
+            (entry, _) => break (plan, entry?),
+        }
+    };
     for warning in &plan.warnings {
         log.warning(warning);
     }
-    hook::open_all(&mut plan.hooks.create_container)?;
-    let joins = ns::apply::open(&plan.namespaces.joins)?;
-
-    let mut store = Store::open(&request.state_root)?;
-    let entry = match &request.name {
-        Name::Exact(id) => store.create(id)?,
-        Name::Like(id) => store.create_free(id)?,
-    };
     let record = record(request, &config, &plan, &entry, &facts.caller);
     let mut attempt = Attempt { request, log, plan, record, entry, cgroup: None, master: None };
-    match attempt
-        .launch(Opened { proc, config: bytes, joins, user, sees_hidden: facts.caller.can_ptrace() }, waits)
-    {
+    let opened = Opened { proc, config: bytes, user, sees_hidden: facts.caller.can_ptrace() };
+    match attempt.launch(opened, waits) {
         Ok(launched) => Ok(attempt.finish(launched)),
         Err(error) => Err(attempt.undo(error)),
     }
@@ -135,11 +138,9 @@ fn check_terminal(config: &Config, request: &CreateRequest) -> Result<()> {
     }
 }
 
-fn planned(request: &CreateRequest, preserved: &Preserved) -> plan::create::Request {
+fn planned(request: &CreateRequest, id: &ContainerId, preserved: &Preserved) -> plan::create::Request {
     plan::create::Request {
-        id: match &request.name {
-            Name::Exact(id) | Name::Like(id) => id.as_str().to_owned(),
-        },
+        id: id.as_str().to_owned(),
         bundle: request.bundle.clone(),
         root: if request.no_pivot { mount::Root::MoveMount } else { mount::Root::Pivot },
         keyring: if request.no_new_keyring { Keyring::Callers } else { Keyring::Containers },
@@ -186,7 +187,6 @@ fn record(request: &CreateRequest, config: &Config, plan: &Plan, entry: &Entry, 
 struct Opened {
     proc: Proc,
     config: Vec<u8>,
-    joins: Vec<(i32, OwnedFd)>,
     user: Option<OwnedFd>,
     sees_hidden: bool,
 }
@@ -204,7 +204,9 @@ struct Attempt<'a> {
 
 impl Attempt<'_> {
     fn launch(&mut self, opened: Opened, waits: Waits) -> Result<Launched> {
-        let Opened { proc, config, joins, user, sees_hidden } = opened;
+        let Opened { proc, config, user, sees_hidden } = opened;
+        hook::open_all(&mut self.plan.hooks.create_container)?;
+        let joins = ns::apply::open(&self.plan.namespaces.joins)?;
         // On disk before the first thing that would outlive a crash.
         self.record.rdt.clone_from(&self.plan.rdt.owned);
         self.record.cgroup = self.plan.cgroup.record().to_json();

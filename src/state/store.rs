@@ -60,9 +60,11 @@ impl Store {
         let root = self.root(id)?;
         match mkdirat(root, id.as_str(), Mode::S_IRWXU) {
             Err(Errno::EEXIST) => {
-                return Err(Error::new(format_args!("container with given ID already exists: {id}")).hint(
-                    format_args!("choose another id, or remove the container: urun delete --force {id}"),
-                ));
+                return Err(Error::new(format_args!("container with given ID already exists: {id}"))
+                    .kind(Kind::Exists)
+                    .hint(format_args!(
+                        "choose another id, or remove the container: urun delete --force {id}"
+                    )));
             }
             other => other.with_context(|| format!("mkdir {}", self.path.join(id.as_str()).display()))?,
         }
@@ -73,22 +75,14 @@ impl Store {
         Ok(entry)
     }
 
-    /// As [`Store::create`], with the first free one of `id`, `id-2`, `id-3`, …
-    pub fn create_free(&mut self, id: &ContainerId) -> Result<Entry> {
-        self.make_root().with_context(|| format!("make state root {}", self.path.display()))?;
-        let mut candidate = id.clone();
-        for number in 2.. {
-            let taken = fstatat(self.root(id)?, candidate.as_str(), AtFlags::AT_SYMLINK_NOFOLLOW).is_ok();
-            if !taken {
-                match self.create(&candidate) {
-                    // Another caller was quicker.
-                    Err(_) if self.entry(&candidate).is_ok() => {}
-                    other => return other,
-                }
-            }
-            candidate = id.numbered(number);
-        }
-        bail!("no free id like {id}")
+    /// The first one of `id`, `id-2`, `id-3`, … that no container has.
+    pub fn free(&self, id: &ContainerId) -> ContainerId {
+        let is_taken = |candidate: &ContainerId| {
+            let dir = self.dir.as_ref();
+            dir.is_some_and(|dir| fstatat(dir, candidate.as_str(), AtFlags::AT_SYMLINK_NOFOLLOW).is_ok())
+        };
+        let candidates = std::iter::once(id.clone()).chain((2..).map(|number| id.numbered(number)));
+        candidates.into_iter().find(|candidate| !is_taken(candidate)).unwrap_or_else(|| id.clone())
     }
 
     /// The container called `id`.

@@ -81,9 +81,10 @@ fn the_second_container_of_a_name_is_refused_or_numbered() {
     store.create(&id("c")).unwrap();
     let error = store.create(&id("c")).unwrap_err();
     assert!(error.to_string().starts_with("container with given ID already exists"), "{error}");
-    assert_eq!(store.create_free(&id("c")).unwrap().id(), &id("c-2"));
-    assert_eq!(store.create_free(&id("c")).unwrap().id(), &id("c-3"));
-    assert_eq!(store.create_free(&id("d")).unwrap().id(), &id("d"));
+    assert_eq!(store.free(&id("c")), id("c-2"));
+    store.create(&id("c-2")).unwrap();
+    assert_eq!(store.free(&id("c")), id("c-3"));
+    assert_eq!(store.free(&id("d")), id("d"));
 }
 
 #[test]
@@ -100,17 +101,6 @@ fn of_many_creators_exactly_one_wins() {
         }
     });
     assert_eq!(wins.into_inner(), 1);
-}
-
-#[test]
-fn many_callers_of_one_bundle_each_get_a_free_id() {
-    let scratch = Scratch::new();
-    thread::scope(|scope| {
-        for _ in 0..12 {
-            scope.spawn(|| scratch.store().create_free(&id("c")).unwrap());
-        }
-    });
-    assert_eq!(scratch.store().list().unwrap().len(), 12);
 }
 
 #[test]

@@ -66,7 +66,10 @@ fn sec_44_a_recycled_pid_is_never_killed() {
     std::fs::write(&path, record.to_string()).unwrap();
     for verb in [&["kill", container.id(), "KILL"][..], &["delete", "--force", container.id()]] {
         container.bundle().call(verb);
-        assert!(bystander.try_wait().unwrap().is_none(), "{verb:?} has ended a process that is none of its own");
+        assert!(
+            bystander.try_wait().unwrap().is_none(),
+            "{verb:?} has ended a process that is none of its own"
+        );
     }
     bystander.kill().unwrap();
     bystander.wait().unwrap();
@@ -79,7 +82,11 @@ fn sec_45_map_tools_of_a_relative_path_are_passed_over() {
     let bundle = Bundle::new(Mode::RootlessRange).args(["true"]);
     for name in ["newuidmap", "newgidmap"] {
         let path = bundle.dir().join(name);
-        std::fs::write(&path, format!("#!/bin/sh\necho >{}/evil\n", bundle.scratch().dir("mark", (0, 0), 0o777).display())).unwrap();
+        std::fs::write(
+            &path,
+            format!("#!/bin/sh\necho >{}/evil\n", bundle.scratch().dir("mark", (0, 0), 0o777).display()),
+        )
+        .unwrap();
         set_mode(&path, 0o755);
     }
     let bundle = bundle.env("PATH", ".::bin:/usr/bin:/bin");

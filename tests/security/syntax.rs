@@ -15,7 +15,8 @@ fn sec_16_control_group_names_cannot_climb() {
         let bundle = Bundle::new(Mode::RootUserns).put("/linux/cgroupsPath", json!(path)).args(["true"]);
         let root = cgroup_dir("", "").or_else(|| cgroup_dir("memory", "")).unwrap();
         let names = || {
-            let mut names: Vec<_> = std::fs::read_dir(root.parent().unwrap()).unwrap().map(|e| e.unwrap().file_name()).collect();
+            let mut names: Vec<_> =
+                std::fs::read_dir(root.parent().unwrap()).unwrap().map(|e| e.unwrap().file_name()).collect();
             names.sort();
             names
         };
@@ -25,7 +26,9 @@ fn sec_16_control_group_names_cannot_climb() {
         Traces::none_of(&bundle);
     }
     for key in ["../../memory.max", "a/b", "..", "cgroup.procs\u{0}", ""] {
-        let bundle = Bundle::new(Mode::RootUserns).put("/linux/resources", json!({"unified": {key: "1"}})).args(["true"]);
+        let bundle = Bundle::new(Mode::RootUserns)
+            .put("/linux/resources", json!({"unified": {key: "1"}}))
+            .args(["true"]);
         let output = bundle.run();
         assert_ne!(output.code, 0, "{key:?}");
         Traces::none_of(&bundle);
@@ -105,7 +108,11 @@ fn sec_43_id_maps_that_overlap_or_overflow_are_refused() {
         Traces::none_of(&bundle);
     }
     let many: Vec<_> = (0..340).map(|n| line(n, 131_072 + n, 1)).collect();
-    let bundle = Bundle::new(Mode::RootUserns).put("/linux/uidMappings", json!(many)).args(["wc", "-l", "/proc/self/uid_map"]);
+    let bundle = Bundle::new(Mode::RootUserns).put("/linux/uidMappings", json!(many)).args([
+        "wc",
+        "-l",
+        "/proc/self/uid_map",
+    ]);
     assert!(bundle.run().ok().text().starts_with("340"));
 }
 
