@@ -31,4 +31,5 @@ mod rootfs;
 mod rootless;
 mod seccomp_behaviour;
 mod seeds;
+mod sudden_death;
 mod terminal;
