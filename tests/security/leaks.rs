@@ -1,9 +1,7 @@
 //! What of the host could be found in a container: descriptors, directories, the runtime's own file, its memory, the
 //! surroundings of hooks (SEC-20 to SEC-25, SEC-90).
 
-use crate::{
-    common::{Bundle, Proc, Subject, Traces, in_modes, only_ours, subject},
-};
+use crate::common::{Bundle, Proc, Subject, Traces, in_modes, only_ours, subject};
 use serde_json::{Value, json};
 use std::{
     fs::File,
@@ -19,7 +17,8 @@ fn pid(bundle: &Bundle) -> Proc {
 
 /// What a process holds open.
 fn held(process: Proc) -> Vec<(u32, String)> {
-    let target = |fd| std::fs::read_link(process.path("fd").join(fd)).unwrap_or_default().display().to_string();
+    let target =
+        |fd| std::fs::read_link(process.path("fd").join(fd)).unwrap_or_default().display().to_string();
     process.fds().into_iter().map(|fd| (fd, target(fd.to_string()))).collect()
 }
 
@@ -222,11 +221,9 @@ in_modes! {
             "exec >{}; setpriv --reuid 65534 --clear-groups grep -E 'CapEff|^Uid' /proc/self/status; cat >/dev/null",
             report.display()
         );
-        bundle
-            .put("/hooks/createContainer", json!([{"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/usr/bin:/bin"]}]))
-            .args(["true"])
-            .run()
-            .ok();
+        let hook = json!([{"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/usr/bin:/bin"]}]);
+        let bundle = bundle.put("/hooks/createContainer", hook).args(["true"]);
+        bundle.run().ok();
         let text = std::fs::read_to_string(&report).unwrap();
         assert!(text.contains("CapEff:\t0000000000000000"), "{text}");
         assert!(text.contains("Uid:\t65534\t65534\t65534\t65534"), "{text}");
