@@ -337,9 +337,16 @@ fn remove(entry: Entry, record: &Record, plan: &Plan, cgroup: Option<Cgroup>, mu
         }
         None => Vec::new(),
     };
-    failures.extend(super::group::remove_rdt(record).err());
-    failures.extend(cgroup.and_then(|cgroup| cgroup.destroy().err()));
-    failures.extend(entry.remove().err());
+    // Groups whose making was cut short are known by the record alone.
+    let groups = cgroup.map_or_else(|| super::group::open(record), |cgroup| Ok(Some(cgroup)));
+    let groups = groups.and_then(|groups| groups.map_or(Ok(()), |groups| groups.destroy()));
+    let left: Vec<Error> =
+        [super::group::remove_rdt(record), groups].into_iter().filter_map(Result::err).collect();
+    // What is left is found by the record: `delete --force` takes it up.
+    if left.is_empty() {
+        failures.extend(entry.remove().err());
+    }
+    failures.extend(left);
     for failure in failures {
         error = error.also(&failure);
     }

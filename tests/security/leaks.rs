@@ -221,11 +221,9 @@ in_modes! {
             "exec >{}; setpriv --reuid 65534 --clear-groups grep -E 'CapEff|^Uid' /proc/self/status; cat >/dev/null",
             report.display()
         );
-        bundle
-            .put("/hooks/createContainer", json!([{"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/usr/bin:/bin"]}]))
-            .args(["true"])
-            .run()
-            .ok();
+        let hook = json!([{"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/usr/bin:/bin"]}]);
+        let bundle = bundle.put("/hooks/createContainer", hook).args(["true"]);
+        bundle.run().ok();
         let text = std::fs::read_to_string(&report).unwrap();
         assert!(text.contains("CapEff:\t0000000000000000"), "{text}");
         assert!(text.contains("Uid:\t65534\t65534\t65534\t65534"), "{text}");
