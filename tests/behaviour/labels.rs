@@ -21,8 +21,9 @@ fn an_apparmor_profile_is_on_the_process() {
     let bundle = Bundle::new(Mode::RootUserns).put("/process/apparmorProfile", json!("unconfined"));
     if lsm("apparmor") {
         assert!(bundle.start().proc().read("attr/current").starts_with("unconfined"));
-    } else if !only_ours("the others ignore it in part") {
-        bundle.run().refused_naming(&["AppArmor"]);
+    } else {
+        // The word of engines for "none", which works without the module as well.
+        bundle.run().ok();
     }
 }
 

@@ -125,7 +125,7 @@ in_modes! {
 #[test]
 fn a_hostname_without_uts_namespace_is_refused() {
     let output = Bundle::new(Mode::Root).namespace("uts", None).put("/hostname", json!("evil")).run();
-    output.refused_naming(&["hostname", "UTS"]);
+    output.refused_naming(&["hostname", "uts"]);
 }
 
 #[test]
