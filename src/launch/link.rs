@@ -250,7 +250,7 @@ impl<Tx: Word, Rx: Word> Link<Tx, Rx> {
     /// end of the line, tells more.
     pub fn tell(&mut self, word: &Tx, fds: &[BorrowedFd<'_>]) -> Result<()> {
         match self.say_with(word, fds) {
-            Err(error) if error.errno() == Some(libc::EPIPE) => {
+            Err(error) if matches!(error.errno(), Some(libc::EPIPE | libc::ECONNRESET)) => {
                 self.unheard = true;
                 Ok(())
             }
@@ -356,7 +356,7 @@ mod tests {
         far.say(&ToInit::Placed).unwrap();
         near.say(&FromInit::Failed(Error::new("why"))).unwrap();
         drop(near);
-        far.say(&ToInit::Go).unwrap();
+        far.tell(&ToInit::Go, &[]).unwrap();
         assert_eq!(far.hear().unwrap().unwrap().word, FromInit::Failed(Error::new("why")));
         assert!(far.hear().unwrap().is_none());
     }
