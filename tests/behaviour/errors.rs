@@ -31,10 +31,10 @@ fn text_that_is_no_configuration_is_refused() {
         "{\"process\": []}",
     ] {
         let output = raw(text);
-        assert_ne!(output.code, 0, "{:.40}", text);
+        assert_ne!(output.code, 0, "{text:.40}");
         assert!(!output.stderr.contains("panicked"), "{}", output.stderr);
-        assert!(output.code < 128, "{:.40}: killed by a signal: {output:?}", text);
-        assert!(output.stderr.len() < 8191, "{:.40}: more than an engine reads", text);
+        assert!(output.code < 128, "{text:.40}: killed by a signal: {output:?}");
+        assert!(output.stderr.len() < 8191, "{text:.40}: more than an engine reads");
     }
 }
 

@@ -3,6 +3,8 @@
 //!
 //! One crate and not one a file: it is compiled and linked once, and its tests share the machine's cores.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used)] // a test may fail at any step
+#![allow(clippy::needless_pass_by_value, clippy::items_after_statements)] // `json!` makes values; a word stands where it is used
 #![allow(unsafe_code)] // descriptors that arrive over a socket have to be owned, a window has to be resized
 
 #[path = "../common/mod.rs"]
