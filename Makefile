@@ -48,6 +48,7 @@ bench: build ## Measure `run` against crun, runc and the floor
 
 FUZZ_SECONDS ?= 60
 fuzz: ## Fuzz every parser for FUZZ_SECONDS (60) each, from the kept corpus; installs cargo-fuzz
+	@scripts/packages fuzz
 	@$(CARGO) fuzz --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-fuzz
 	@set -e; for target in $$($(CARGO) fuzz list); do \
 	     mkdir -p fuzz/work/$$target; echo "== $$target"; \

@@ -52,7 +52,7 @@ fn main() -> Result<()> {
 fn report(work: &Work, rounds: usize) -> Result<()> {
     let subjects = subjects();
     for (title, config, filter) in
-        [("no seccomp", Work::plain()?, false), ("Docker's seccomp profile", Work::filtered()?, true)]
+        [("no seccomp", plain()?, false), ("Docker's seccomp profile", filtered()?, true)]
     {
         work.use_config(&config)?;
         let medians = medians(work, &subjects, filter, rounds)?;
@@ -174,29 +174,6 @@ impl Work {
         run(&words.map(str::to_owned), &self.0.join("log"))
     }
 
-    /// The example that `urun spec` writes, for a program that ends at once.
-    fn plain() -> Result<Value> {
-        let line = vec![IdMap { container: 0, host: 100_000, size: 65_536 }];
-        let options =
-            ExampleOptions { uid_mappings: line.clone(), gid_mappings: line, ..ExampleOptions::default() };
-        let mut config: Value = serde_json::from_str(&document(&options)).map_err(Error::new)?;
-        config["process"]["terminal"] = json!(false);
-        config["process"]["args"] = json!(["/bin/true"]);
-        // Device rules are work for the kernel's BPF verifier, which the floor does not do and for which crun wants to raise
-        // a limit that some machines do not let it raise.
-        config["linux"]["resources"] = json!({});
-        // What the oldest of the others reads.
-        config["ociVersion"] = json!("1.0.2");
-        Ok(config)
-    }
-
-    fn filtered() -> Result<Value> {
-        let docker: Value = serde_json::from_str(DOCKER).map_err(Error::new)?;
-        let mut config = Self::plain()?;
-        config["linux"]["seccomp"] = docker["linux"]["seccomp"].clone();
-        Ok(config)
-    }
-
     fn use_config(&self, config: &Value) -> Result<()> {
         fs::write(self.path("bundle/config.json"), config.to_string()).context("write config.json")
     }
@@ -240,6 +217,29 @@ impl Work {
         };
         Ok(lines.filter(|line| !is_second(line)).count())
     }
+}
+
+/// The example that `urun spec` writes, for a program that ends at once.
+fn plain() -> Result<Value> {
+    let line = vec![IdMap { container: 0, host: 100_000, size: 65_536 }];
+    let options =
+        ExampleOptions { uid_mappings: line.clone(), gid_mappings: line, ..ExampleOptions::default() };
+    let mut config: Value = serde_json::from_str(&document(&options)).map_err(Error::new)?;
+    config["process"]["terminal"] = json!(false);
+    config["process"]["args"] = json!(["/bin/true"]);
+    // Device rules are work for the kernel's BPF verifier, which the floor does not do and for which crun wants to raise
+    // a limit that some machines do not let it raise.
+    config["linux"]["resources"] = json!({});
+    // What the oldest of the others reads.
+    config["ociVersion"] = json!("1.0.2");
+    Ok(config)
+}
+
+fn filtered() -> Result<Value> {
+    let docker: Value = serde_json::from_str(DOCKER).map_err(Error::new)?;
+    let mut config = plain()?;
+    config["linux"]["seccomp"] = docker["linux"]["seccomp"].clone();
+    Ok(config)
 }
 
 /// Runs to success, with all output in a file: crun 1.8 gives the host's /dev/null to the container where it finds it as

@@ -1,6 +1,6 @@
 //! The program as engines meet it: streams, log files, exit codes, and many callers at once.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // the helpers of tests are no `#[test]` functions
+#![allow(clippy::unwrap_used)] // a test may fail at any step
 
 use std::{
     fs,

@@ -1,7 +1,7 @@
 //! What the README says about other runtimes, asked of the very versions that it names. Where another version is installed,
 //! or none, only urun is asked.
 
-#![allow(clippy::unwrap_used)] // the helpers of tests are no `#[test]` functions
+#![allow(clippy::unwrap_used)] // a test may fail at any step
 
 use serde_json::{Value, json};
 use std::{
@@ -54,7 +54,8 @@ impl Bundle {
         let code = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pure-cgroup2"))
             .args([runtime, "--root"])
             .arg(self.0.join("state"))
-            .args([verb, &format!("comparison-{}", std::process::id())])
+            // Also the name of the cgroup: another one for every test.
+            .args([verb, &*self.0.file_name().unwrap().to_string_lossy()])
             .current_dir(&self.0)
             .stdin(fs::File::open(input).unwrap())
             .stdout(file.try_clone().unwrap())

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::plan::proc_mount::ProcMount;
+use std::fmt::Write as _;
 
 fn parse(argv: &str) -> Result<Command> {
     Line::parse(argv.split_whitespace().map(OsString::from)).and_then(Line::command)
@@ -165,9 +166,9 @@ fn errors_of_the_command_line_read_well() {
         "features now",
     ] {
         let error = parse(argv).unwrap_err();
-        out += &format!("$ urun {argv}\n{error}\n");
+        let _ = writeln!(out, "$ urun {argv}\n{error}");
         if let Some(remedy) = error.remedy() {
-            out += &format!("hint: {remedy}\n");
+            let _ = writeln!(out, "hint: {remedy}");
         }
         assert!(!error.to_string().contains('\n'), "{error}");
     }
@@ -182,7 +183,7 @@ fn help_texts_fit_a_screen() {
         let Command::Help(text) = parse(&argv).unwrap() else { panic!("{argv}") };
         assert!(text.lines().count() <= 32, "{text}");
         assert!(text.lines().all(|line| line.chars().count() <= 110), "{text}");
-        out += &format!("$ urun {argv}\n{text}\n");
+        let _ = writeln!(out, "$ urun {argv}\n{text}");
     }
     golden("cli-help.txt", include_str!("../../tests/golden/cli-help.txt"), &out);
     assert_eq!(parse("help").unwrap(), parse("-h").unwrap());
