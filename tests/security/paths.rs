@@ -10,6 +10,9 @@ use std::{
     path::Path,
 };
 
+/// Makes a false null device below the root; the canary's place is the second argument.
+type Make<'a> = &'a dyn Fn(&Path, &str);
+
 fn replace_by_link(root: &Path, name: &str, target: &str) {
     let place = root.join(name);
     if place.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
@@ -116,7 +119,7 @@ in_modes! {
         let fifo = |root: &Path, _: &str| {
             nix::unistd::mkfifo(&root.join("dev/null"), nix::sys::stat::Mode::S_IRWXU).unwrap();
         };
-        let cases: [(&str, &dyn Fn(&Path, &str)); 6] =
+        let cases: [(&str, Make<'_>); 6] =
             [("none", &none), ("link", &link), ("up", &up), ("pattern", &pattern), ("file", &file), ("fifo", &fifo)];
         let host = || std::fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap();
         let before = host();

@@ -5,7 +5,10 @@ use crate::{
     common::{Bundle, Mode, Traces, cgroup_dir, in_modes, set_mode},
 };
 use serde_json::json;
-use std::time::{Duration, Instant};
+use std::{
+    os::unix::fs::MetadataExt,
+    time::{Duration, Instant},
+};
 
 /// A control group that climbs out of the hierarchy or into another container's.
 #[test]
@@ -126,6 +129,5 @@ fn sec_44_a_state_root_that_others_may_write_to_is_refused() {
     bundle.call(&["run", bundle.id()]).refused("others may write");
     std::fs::remove_dir(bundle.state_root()).unwrap();
     bundle.call(&["run", bundle.id()]).ok();
-    use std::os::unix::fs::MetadataExt;
     assert_eq!(std::fs::metadata(bundle.state_root()).unwrap().mode() & 0o7777, 0o700);
 }
