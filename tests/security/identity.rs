@@ -19,7 +19,7 @@ in_modes! {
 }
 
 in_modes! {
-    /// CVE-2026-15809, and files of the image that never end.
+    /// CVE-2026-15809, and files of the image that never end: runc 1.1.5 waits for ever for a writer of the named pipe.
     fn sec_33_a_hostile_passwd_neither_hangs_nor_injects(mode) {
         type Make = fn(&std::path::Path);
         let cases: [Make; 4] = [
