@@ -227,6 +227,6 @@ fn a_nested_user_namespace_limit_is_explained() {
 
 fn copy_of_subject(bundle: &Bundle) -> std::path::PathBuf {
     let copy = bundle.scratch().join("subject");
-    std::fs::copy(subject().1, &copy).unwrap();
+    crate::common::copy_program(&subject().1, &copy);
     copy
 }

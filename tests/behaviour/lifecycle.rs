@@ -467,7 +467,7 @@ fn start_reports_a_program_that_cannot_be_executed() {
     }
     let bundle = Bundle::new(Mode::RootUserns).args(["/bin/late"]);
     let late = bundle.rootfs_dir().join("bin/late");
-    std::fs::copy("/bin/busybox", &late).unwrap();
+    crate::common::copy_program("/bin/busybox".as_ref(), &late);
     std::os::unix::fs::chown(&late, Some(131_072), Some(131_072)).unwrap();
     let container = bundle.create();
     std::fs::remove_file(&late).unwrap();

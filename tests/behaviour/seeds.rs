@@ -97,7 +97,7 @@ in_modes! {
     [root root_userns]
     fn security_context_no_privilege_escalation(mode) {
         let bundle = security_context(mode).rootfs(|root| {
-            std::fs::copy("/bin/busybox", root.join("bin/busybox-setuid")).unwrap();
+            crate::common::copy_program("/bin/busybox".as_ref(), &root.join("bin/busybox-setuid"));
         });
         let path = bundle.rootfs_dir().join("bin/busybox-setuid");
         set_uid_bit(&path);

@@ -258,9 +258,15 @@ fn private_copy(mode: Mode, scratch: &Scratch) -> PathBuf {
         return program;
     }
     let copy = scratch.join("urun");
-    std::fs::copy(&program, &copy).unwrap();
+    copy_program(&program, &copy);
     set_mode(&copy, 0o755);
     copy
+}
+
+/// Copies a program by a process of its own: a descriptor open for writing here would be inherited by whatever another
+/// test starts at this moment, and the kernel executes no file that is open for writing.
+pub fn copy_program(from: &Path, to: &Path) {
+    assert!(Command::new("cp").args([from, to]).status().unwrap().success(), "cp to {}", to.display());
 }
 
 /// A root file system with Debian's static busybox, owned by `owner`.
@@ -276,7 +282,7 @@ pub fn make_rootfs(root: &Path, owner: (u32, u32)) {
     {
         std::fs::create_dir_all(root.join(dir)).unwrap();
     }
-    std::fs::copy(busybox, root.join("bin/busybox")).unwrap();
+    copy_program(busybox, &root.join("bin/busybox"));
     for applet in applets {
         symlink("busybox", root.join("bin").join(applet)).unwrap();
     }

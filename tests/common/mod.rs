@@ -16,7 +16,7 @@ mod scratch;
 mod subject;
 mod traces;
 
-pub use bundle::Bundle;
+pub use bundle::{Bundle, copy_program};
 pub use config::{CHROMIUM_SAFE_CAPS, DEFAULT_CAPS, MASKED, READONLY, caps, set};
 pub use console::{ConsoleSocket, Pty, read_until, receive_fd};
 pub use container::Container;

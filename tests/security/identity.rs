@@ -101,7 +101,7 @@ fn sec_46_a_setuid_installation_refuses_to_work_for_others() {
     let bundle = Bundle::new(Mode::Root);
     for bits in [0o4755, 0o2755] {
         let copy = bundle.scratch().join(format!("urun-{bits:o}"));
-        std::fs::copy(subject().1, &copy).unwrap();
+        crate::common::copy_program(&subject().1, &copy);
         set_mode(&copy, bits);
         let mut command = std::process::Command::new(&copy);
         command.arg("--version").uid(12345).gid(12345);
