@@ -149,8 +149,9 @@ impl Init<'_> {
         let plan = self.setting.plan;
         if plan.namespaces.mounts != Mounts::Shared {
             become_root()?;
-            prctl::set_dumpable(false)?;
         }
+        // Whatever the writing of the maps took, from here on nobody looks inside.
+        prctl::set_dumpable(false)?;
         if plan.namespaces.mounts == Mounts::Locked {
             sys::ns::unshare(libc::CLONE_NEWNS).context("make the container's own mount namespace")?;
         }
@@ -191,8 +192,8 @@ impl Init<'_> {
                 self.link.say(&FromInit::Listener { fd: sys::fd::lowest_free()?, gate: GATE.address() })?;
             }
             let listener = seccomp::load(filter)?;
-            if listener.is_some() {
-                GATE.wait();
+            if listener.is_some() && !GATE.wait() {
+                return Err(Error::new("nobody has taken the seccomp listener"));
             }
         }
         let errno = sys::exec::execve(&program.path, &program.args, &program.env);

@@ -25,14 +25,12 @@ impl Gate {
         self.0.as_ptr() as u64
     }
 
-    /// Waits until it is open.
-    pub fn wait(&self) {
-        for _ in 0..LOOKS {
-            if self.0.load(Ordering::Acquire) != 0 {
-                return;
-            }
+    /// Waits until it is open; false when nobody has opened it in all that time.
+    pub fn wait(&self) -> bool {
+        (0..LOOKS).any(|_| {
             spin_loop();
-        }
+            self.0.load(Ordering::Acquire) != 0
+        })
     }
 }
 
@@ -56,7 +54,7 @@ mod tests {
         let waiting = std::thread::spawn(|| GATE.wait());
         assert!(!waiting.is_finished());
         open(std::process::id().cast_signed(), GATE.address()).unwrap();
-        waiting.join().unwrap();
+        assert!(waiting.join().unwrap());
         assert!(open(0, 0).is_err());
     }
 }
