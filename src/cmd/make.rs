@@ -14,7 +14,7 @@ use crate::{
     mount,
     ns::{
         self,
-        plan::{Base, User},
+        plan::{Base, Maps, User},
     },
     plan::{self, Plan, proc_mount},
     rdt,
@@ -75,7 +75,7 @@ pub fn make(request: &CreateRequest, waits: Waits, log: &Log) -> Result<Made> {
             Name::Like(id) => store.free(id),
         };
         let plan = plan::create::plan(&config, &planned(request, &id, &preserved), &facts)?;
-        seal_if_exposed(&plan, &proc)?;
+        seal_if_exposed(&plan, facts.namespaces.joined.as_ref(), &proc)?;
         match (store.create(&id), &request.name) {
             // Another caller took the name in between.
             (Err(error), Name::Like(_)) if error.is(Kind::Exists) => {}
@@ -154,12 +154,13 @@ fn planned(request: &CreateRequest, id: &ContainerId, preserved: &Preserved) -> 
 }
 
 /// CVE-2019-5736: a container that has an id which may write the program's file must not get to see that file.
-fn seal_if_exposed(plan: &Plan, proc: &Proc) -> Result<()> {
+fn seal_if_exposed(plan: &Plan, joined: Option<&Maps>, proc: &Proc) -> Result<()> {
     let image = seal::Image::open(proc)?;
     let stat = image.stat()?;
     // Without maps of its own the container has the caller's ids or unknown ones.
     let maps = match (&plan.namespaces.user, &plan.namespaces.base) {
         (_, Base::New { maps, .. }) | (User::New(maps), _) => Some(maps),
+        (User::Joined(_), _) => joined,
         _ => None,
     };
     let exposed = maps.is_none_or(|maps| maps.holds_uid(stat.st_uid) || stat.st_mode & 0o022 != 0);
