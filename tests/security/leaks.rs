@@ -209,24 +209,46 @@ in_modes! {
 }
 
 in_modes! {
-    /// A hook that gives up uid 0 gives up its capabilities with it, whatever the runtime keeps for itself.
-    [root_userns]
-    fn sec_25_a_hook_that_becomes_nobody_has_no_capabilities(mode) {
-        if only_ours("how the runtime creates files is its own affair") {
-            return;
-        }
+    /// A hook that gives up uid 0 has to give up its capabilities with it: what the runtime keeps for itself while it
+    /// makes files ends with the hook's birth.
+    [root root_userns root_in_userns]
+    fn sec_25_a_hook_has_no_securebits_of_the_runtimes(mode) {
         let bundle = Bundle::new(mode);
-        let report = bundle.scratch().join("report");
-        let script = format!(
-            "exec >{}; setpriv --reuid 65534 --clear-groups grep -E 'CapEff|^Uid' /proc/self/status; cat >/dev/null",
-            report.display()
-        );
+        let report = bundle.scratch().dir("report", mode.caller(), 0o777).join("hook");
+        let script = format!("cat >/dev/null; setpriv --dump >{}", report.display());
         let hook = json!([{"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/usr/bin:/bin"]}]);
         let bundle = bundle.put("/hooks/createContainer", hook).args(["true"]);
         bundle.run().ok();
         let text = std::fs::read_to_string(&report).unwrap();
-        assert!(text.contains("CapEff:\t0000000000000000"), "{text}");
-        assert!(text.contains("Uid:\t65534\t65534\t65534\t65534"), "{text}");
+        assert!(text.contains("Securebits: [none]"), "{text}");
+    }
+}
+
+in_modes! {
+    /// CVE-2016-9962: a neighbour in a pod's user and pid namespace, with CAP_SYS_PTRACE there, looks for descriptors of the
+    /// host in an init that waits for its root file system.
+    [root_userns]
+    fn sec_23_a_neighbour_cannot_look_into_an_init_that_waits(mode) {
+        if only_ours("the others' waiting processes have other names") {
+            return;
+        }
+        let script = "while :; do for p in /proc/[0-9]*; do case $(cat $p/comm 2>&1) in sh|cat|ls|sleep|busybox|*proc*) ;; \
+                      *) echo met; [ -n \"$(ls $p/fd 2>/dev/null)\" ] && echo inside $p; readlink $p/root && echo inside $p;; \
+                      esac; done; done";
+        let powers = json!(["CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE"]);
+        let neighbour = Bundle::new(mode)
+            .sh(script)
+            .put("/process/capabilities", json!({"bounding": powers, "effective": powers, "permitted": powers}))
+            .start();
+        let hook = json!([{"path": "/bin/sh", "args": ["sh", "-c", "cat >/dev/null; sleep 0.5"], "env": ["PATH=/usr/bin:/bin"]}]);
+        let mut bundle = Bundle::new(mode).put("/hooks/createRuntime", hook);
+        for kind in ["pid", "user"] {
+            bundle = bundle.namespace(kind, Some(&neighbour.proc().path("ns").join(kind).display().to_string()));
+        }
+        let victim = bundle.create();
+        neighbour.wait_for("met");
+        assert!(!neighbour.output().contains("inside"), "{}", neighbour.output());
+        drop(victim);
     }
 }
 
