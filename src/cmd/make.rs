@@ -113,7 +113,7 @@ fn preserved(request: &CreateRequest) -> Result<Preserved> {
 
 fn read_config(request: &CreateRequest) -> Result<Vec<u8>> {
     let path = request.config.display();
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(32 << 10);
     let file = std::fs::File::open(&request.config).with_context(|| format!("open {path}")).hint(
         "a bundle is a directory with a config.json; `urun spec` writes one, and -b names another directory",
     )?;

@@ -3,7 +3,7 @@
 use super::op::Link;
 use crate::{
     error::{Context, Result},
-    sys::openat::{openat2, resolve},
+    sys::openat::{find, openat2, resolve},
 };
 use nix::{
     errno::Errno,
@@ -80,6 +80,12 @@ impl Rootfs {
 
     /// As [`Rootfs::find`]; none where there is nothing.
     pub fn find_existing(&self, path: &Path, link: Link) -> Result<Option<OwnedFd>> {
+        // Most masks name what this kernel does not have.
+        if self.lookup == Lookup::Kernel {
+            let (name, flags, rules) = by_kernel(path, link);
+            return find(self.fd.as_fd(), name, flags, rules)
+                .with_context(|| format!("find {} in the root file system", path.display()));
+        }
         match self.find(path, link) {
             Err(error) if matches!(error.errno(), Some(libc::ENOENT | libc::ENOTDIR)) => Ok(None),
             found => found.map(Some),
@@ -94,15 +100,8 @@ impl Rootfs {
     }
 
     fn find_by_kernel(&self, path: &Path, link: Link) -> Result<OwnedFd> {
-        let absolute = path.as_os_str().as_bytes();
-        let relative = absolute.iter().position(|byte| *byte != b'/').map_or(&b"."[..], |at| &absolute[at..]);
-        let (flags, rules) = match link {
-            Link::Follow => (0, 0),
-            Link::Last => (libc::O_NOFOLLOW, 0),
-            Link::Refuse => (0, resolve::NO_SYMLINKS),
-        };
-        let rules = rules | resolve::IN_ROOT | resolve::NO_MAGICLINKS;
-        openat2(self.fd.as_fd(), relative, libc::O_PATH | flags, 0, rules)
+        let (name, flags, rules) = by_kernel(path, link);
+        openat2(self.fd.as_fd(), name, libc::O_PATH | flags, 0, rules)
     }
 
     /// Resolves `path` with one openat(2) per component. `..` goes back along the descriptors that led here, so nothing
@@ -171,6 +170,18 @@ fn step(dir: BorrowedFd<'_>, name: &OsStr, make: Option<Missing>) -> Result<Owne
         (found, _) => found,
     };
     step.with_context(|| format!("open {}", name.display()))
+}
+
+/// Name below the root, flags and rules for openat2(2).
+fn by_kernel(path: &Path, link: Link) -> (&[u8], i32, u64) {
+    let absolute = path.as_os_str().as_bytes();
+    let relative = absolute.iter().position(|byte| *byte != b'/').map_or(&b"."[..], |at| &absolute[at..]);
+    let (flags, rules) = match link {
+        Link::Follow => (0, 0),
+        Link::Last => (libc::O_NOFOLLOW, 0),
+        Link::Refuse => (0, resolve::NO_SYMLINKS),
+    };
+    (relative, flags, rules | resolve::IN_ROOT | resolve::NO_MAGICLINKS)
 }
 
 /// The type of an open object.

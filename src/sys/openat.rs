@@ -2,7 +2,11 @@
 
 use super::{check_fd, cstring, show};
 use crate::error::Result;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use nix::errno::Errno;
+use std::{
+    ffi::{CStr, c_long},
+    os::fd::{AsRawFd, BorrowedFd, OwnedFd},
+};
 
 /// `RESOLVE_*` of openat2(2).
 pub mod resolve {
@@ -24,6 +28,23 @@ pub mod resolve {
 /// lost a race (EAGAIN) is tried again a bounded number of times.
 pub fn openat2(dir: BorrowedFd<'_>, path: &[u8], flags: i32, mode: u32, resolve: u64) -> Result<OwnedFd> {
     let name = cstring(path)?;
+    let ret = call(dir, &name, flags, mode, resolve);
+    check_fd(ret, || format!("openat2({}, {name:?}, flags={flags:#o}, resolve={resolve:#x})", show(dir)))
+}
+
+/// As [`openat2`] with O_PATH; none where there is nothing, at the price of no error text.
+pub fn find(dir: BorrowedFd<'_>, path: &[u8], flags: i32, resolve: u64) -> Result<Option<OwnedFd>> {
+    let name = cstring(path)?;
+    let flags = flags | libc::O_PATH;
+    let ret = call(dir, &name, flags, 0, resolve);
+    if ret == -1 && matches!(Errno::last(), Errno::ENOENT | Errno::ENOTDIR) {
+        return Ok(None);
+    }
+    check_fd(ret, || format!("openat2({}, {name:?}, flags={flags:#o}, resolve={resolve:#x})", show(dir)))
+        .map(Some)
+}
+
+fn call(dir: BorrowedFd<'_>, name: &CStr, flags: i32, mode: u32, resolve: u64) -> c_long {
     // SAFETY: open_how is plain data for which all zeroes is valid.
     let mut how: libc::open_how = unsafe { std::mem::zeroed() };
     how.flags = u64::from((flags | libc::O_CLOEXEC).cast_unsigned());
@@ -41,9 +62,9 @@ pub fn openat2(dir: BorrowedFd<'_>, path: &[u8], flags: i32, mode: u32, resolve:
                 size_of::<libc::open_how>(),
             )
         };
-        if ret != -1 || nix::errno::Errno::last() != nix::errno::Errno::EAGAIN {
+        if ret != -1 || Errno::last() != Errno::EAGAIN {
             break;
         }
     }
-    check_fd(ret, || format!("openat2({}, {name:?}, flags={flags:#o}, resolve={resolve:#x})", show(dir)))
+    ret
 }

@@ -52,7 +52,8 @@ impl Proc {
 
     /// The contents of a file, `1234/status` for instance.
     pub fn read(&self, path: &str) -> Result<Vec<u8>> {
-        let mut bytes = Vec::new();
+        // What is read here is a page at most, nearly always.
+        let mut bytes = Vec::with_capacity(4096);
         let mut file = File::from(self.open_file(path, libc::O_RDONLY)?);
         file.read_to_end(&mut bytes).with_context(|| format!("read /proc/{path}"))?;
         Ok(bytes)
