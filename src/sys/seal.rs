@@ -1,14 +1,14 @@
 //! The program runs from a sealed copy of itself where a container could otherwise overwrite it (CVE-2019-5736): a
 //! process that init becomes can reach the file of init's image through /proc/PID/exe.
 
-use super::{check, check_fd, exec, openat, proc::Proc};
+use super::{check, check_fd, exec, openat, proc::Proc, show};
 use crate::error::{Context, Error, Result};
 use nix::sys::stat::FileStat;
 use std::{
     ffi::CString,
     fs::File,
     os::{
-        fd::{AsFd, AsRawFd, OwnedFd},
+        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
         unix::ffi::{OsStrExt, OsStringExt},
     },
 };
@@ -47,9 +47,7 @@ impl Image {
         let copy = memory_file()?;
         let (mut from, mut to) = (File::from(self.0), File::from(copy));
         std::io::copy(&mut from, &mut to).context("copy the program into memory")?;
-        // SAFETY: F_ADD_SEALS takes an integer.
-        let ret = unsafe { libc::fcntl(to.as_raw_fd(), libc::F_ADD_SEALS, SEALS) };
-        check(ret.into(), || format!("fcntl({}, F_ADD_SEALS, {SEALS:#x})", to.as_raw_fd()))?;
+        seal(to.as_fd())?;
         let args = strings(std::env::args_os().map(OsStringExt::into_vec))?;
         let env = strings(
             std::env::vars_os().map(|(name, value)| [name.as_bytes(), b"=", value.as_bytes()].concat()),
@@ -57,6 +55,25 @@ impl Image {
         let errno = exec::fexecve(to.as_fd(), &args, &env);
         Err(Error::syscall("execveat(the sealed copy of the program)", errno))
     }
+}
+
+/// How often sealing is tried, a pause apart.
+const ATTEMPTS: u32 = 200;
+const PAUSE: std::time::Duration = std::time::Duration::from_millis(10);
+
+/// Forbids every further change. The kernel answers EBUSY while anything of its own holds a page of the file, as reclaim
+/// does for a moment on a busy host.
+fn seal(file: BorrowedFd<'_>) -> Result<()> {
+    for _ in 1..ATTEMPTS {
+        // SAFETY: F_ADD_SEALS takes an integer.
+        let ret = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, SEALS) };
+        if ret != -1 || nix::errno::Errno::last() != nix::errno::Errno::EBUSY {
+            return check(ret.into(), || format!("fcntl({}, F_ADD_SEALS, {SEALS:#x})", show(file))).map(drop);
+        }
+        std::thread::sleep(PAUSE);
+    }
+    Err(Error::syscall(format_args!("fcntl({}, F_ADD_SEALS, {SEALS:#x})", show(file)), libc::EBUSY))
+        .context("seal the copy of the program")
 }
 
 fn memory_file() -> Result<OwnedFd> {
