@@ -3,7 +3,7 @@
 use super::{Hooks, Plan, Program};
 use crate::{
     cgroup, cred,
-    error::Result,
+    error::{Error, Result},
     hook,
     host::{caller::Caller, cgroups::Cgroups},
     lsm, mount, net,
@@ -50,11 +50,18 @@ pub struct Facts {
     pub lsm: lsm::Facts,
 }
 
+/// Annotation: another executor than the kernel, such as krun or wasm (crun(1)). To run the program as if nothing had been
+/// asked would be worse than to refuse.
+const HANDLER: &str = "run.oci.handler";
 /// Annotation: the process keeps the supplementary groups of the caller (crun(1)).
 const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
 
 /// Decides everything.
 pub fn plan(config: &Config, request: &Request, facts: &Facts) -> Result<Plan> {
+    if let Some(handler) = config.annotations.get(HANDLER).filter(|handler| !handler.is_empty()) {
+        return Err(Error::new(format_args!("annotations[{HANDLER:?}]: urun has no handler {handler:?}"))
+            .hint("leave the annotation out, or run this container with crun"));
+    }
     let namespaces = ns::plan::plan(config, &facts.namespaces)?;
     let outside = namespaces.outside(facts.namespaces.joined.as_ref());
     let inner = Inner { config, request, facts, namespaces: &namespaces, outside: &outside };

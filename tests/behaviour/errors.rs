@@ -225,6 +225,16 @@ fn a_nested_user_namespace_limit_is_explained() {
     assert!(output.stderr.contains("max_user_namespaces"), "{}", output.stderr);
 }
 
+#[test]
+fn a_handler_that_is_not_there_is_refused_by_name() {
+    if only_ours("crun runs it as a plain program where the handler is not built in") {
+        return;
+    }
+    let bundle = Bundle::new(Mode::RootUserns).put("/annotations", json!({"run.oci.handler": "krun"}));
+    bundle.run().refused_naming(&["run.oci.handler", "krun"]);
+    Traces::none_of(&bundle);
+}
+
 fn copy_of_subject(bundle: &Bundle) -> std::path::PathBuf {
     let copy = bundle.scratch().join("subject");
     crate::common::copy_program(&subject().1, &copy);

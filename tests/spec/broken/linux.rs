@@ -20,7 +20,7 @@ fn namespaces_and_id_maps_say_what_is_wrong() {
         (
             "/linux/namespaces",
             json!([{ "type": "pid" }, { "type": "pid" }]),
-            "linux.namespaces[1].type: is given twice",
+            "linux.namespaces[1].type: pid is given twice",
         ),
         (
             "/linux/namespaces",
