@@ -262,8 +262,7 @@ impl Attempt<'_> {
         self.record.stage = Stage::Created;
         self.entry.save(&self.record)?;
         if let Some(path) = &self.request.pidfd_socket {
-            socket::send_descriptor(path, b"pidfd", launched.init.as_fd())
-                .with_context(|| format!("send a pidfd to {}", path.display()))?;
+            tty::console::send_pidfd(path, launched.init.as_fd())?;
         }
         match &self.request.pid_file {
             Some(path) => super::pid_file::write(path, launched.init.pid),
@@ -398,7 +397,8 @@ impl Host for Serving<'_> {
             sys::tty::set_size(master.as_fd(), size)?;
         }
         if let Some(socket) = &self.request.console_socket {
-            return tty::console::hand_over(socket, master.as_fd(), "/dev/pts/0");
+            let name = format!("/dev/pts/{}", sys::tty::number(master.as_fd())?);
+            return tty::console::hand_over(socket, master.as_fd(), &name);
         }
         *self.master = Some(master);
         Ok(())

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     error::{Context, Error, Result},
-    sys::{mount, pty},
+    sys::{mount, tty},
 };
 use nix::{
     errno::Errno,
@@ -99,8 +99,8 @@ impl Assembler<'_> {
         if node_of(&master)? != Some(Node::Char(5, 2)) {
             crate::bail!("/dev/pts/ptmx is not the pty multiplexer (c 5:2)");
         }
-        pty::unlock(master.as_fd())?;
-        let peer = pty::open_peer(master.as_fd())?;
+        tty::unlock(master.as_fd())?;
+        let peer = tty::peer(master.as_fd())?;
         fchown(&peer, Some(Uid::from_raw(uid)), None).context("chown the terminal")?;
         let (directory, name) = self.parent(Path::new("/dev/console"))?;
         let target = mount_point(&directory, name)?;

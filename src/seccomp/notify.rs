@@ -58,7 +58,7 @@ pub fn state_document(pid: i32, metadata: Option<&str>, state: &serde_json::Valu
 /// The process ended, the deadline passed, or the caller may not ptrace the process.
 pub fn fetch(pidfd: BorrowedFd<'_>, number: RawFd, deadline: Instant) -> Result<OwnedFd> {
     loop {
-        match sys::seccomp::pidfd_getfd(pidfd, number) {
+        match sys::pidfd::getfd(pidfd, number) {
             Ok(fd) if is_listener(fd.as_fd())? => return Ok(fd),
             Ok(_) => {}
             Err(error) if matches!(error.errno(), Some(libc::EBADF | libc::ESRCH)) => {}

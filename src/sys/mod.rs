@@ -16,7 +16,6 @@ pub mod openat;
 pub mod pidfd;
 pub mod prctl;
 pub mod proc;
-pub mod pty;
 pub mod sched;
 #[cfg(test)]
 pub mod scratch;

@@ -142,13 +142,6 @@ pub fn set_effective_uid(uid: u32) -> Result<()> {
     check(c_long::from(ret), || format!("setresuid(-1, {uid}, -1)")).map(drop)
 }
 
-/// setdomainname(2).
-pub fn set_domain_name(name: &str) -> Result<()> {
-    // SAFETY: the name is as long as said and outlives the call.
-    let ret = unsafe { libc::setdomainname(name.as_ptr().cast(), name.len()) };
-    check(c_long::from(ret), || format!("setdomainname({name:?})")).map(drop)
-}
-
 /// `PR_SET_CHILD_SUBREAPER`: orphans below this process become its children.
 pub fn become_subreaper() -> Result<()> {
     prctl(libc::PR_SET_CHILD_SUBREAPER, [1, 0], "PR_SET_CHILD_SUBREAPER").map(drop)

@@ -1,13 +1,13 @@
 //! seccomp(2).
 
-use super::{check, check_fd, show};
+use super::check;
 use crate::{
     bail,
     error::{Error, Result},
 };
 use std::{
     ffi::c_long,
-    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+    os::fd::{FromRawFd, OwnedFd, RawFd},
 };
 
 /// Gives the calling thread `program` as a filter; `flags` are `SECCOMP_FILTER_FLAG_*`. Returns the listener if
@@ -34,11 +34,4 @@ pub fn set_filter(program: &[libc::sock_filter], flags: u64) -> Result<Option<Ow
     let fd = ret as RawFd;
     // SAFETY: the kernel has just made this descriptor for us.
     Ok(Some(unsafe { OwnedFd::from_raw_fd(fd) }))
-}
-
-/// A duplicate of descriptor `number` of the process behind `pidfd`, as pidfd_getfd(2) makes it.
-pub fn pidfd_getfd(pidfd: BorrowedFd<'_>, number: RawFd) -> Result<OwnedFd> {
-    // SAFETY: takes three integers.
-    let ret = unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_raw_fd(), number, 0) };
-    check_fd(ret, || format!("pidfd_getfd({}, {number})", show(pidfd)))
 }

@@ -2,12 +2,9 @@
 
 use crate::{
     error::{Context, Result},
-    sys::socket::{connect, send, send_descriptor},
+    sys::socket::send_descriptor,
 };
-use std::{
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
-    path::Path,
-};
+use std::{os::fd::BorrowedFd, path::Path};
 
 /// Engines read the name into a buffer of 4096 bytes and refuse one that fills it (conmon, go-console).
 const NAME_MAX: usize = 4095;
@@ -18,19 +15,6 @@ pub fn hand_over(socket: &Path, master: BorrowedFd<'_>, name: &str) -> Result<()
     check(name)?;
     let step = || format!("send the terminal to the console socket {}", socket.display());
     send_descriptor(socket, name.as_bytes(), master).with_context(step)
-}
-
-/// Connects to the console socket now, for a [`hand_over_connected`] when its path is out of reach.
-pub fn open(socket: &Path) -> Result<OwnedFd> {
-    connect(socket).context("open the console socket")
-}
-
-/// As [`hand_over`], through a connection from [`open`].
-pub fn hand_over_connected(socket: OwnedFd, master: BorrowedFd<'_>, name: &str) -> Result<()> {
-    check(name)?;
-    let sent = send(socket.as_fd(), name.as_bytes(), &[master]);
-    drop(socket);
-    sent.context("send the terminal to the console socket")
 }
 
 /// Hands the container's pidfd to the engine that listens at `socket`, in the manner of a console.
@@ -50,6 +34,7 @@ fn check(name: &str) -> Result<()> {
 mod tests {
     use super::*;
     use crate::sys::socket::{accept, bind, receive};
+    use std::os::fd::AsFd;
 
     #[test]
     fn an_engine_that_accepts_late_gets_one_message_and_the_end() {
@@ -59,11 +44,10 @@ mod tests {
         let listener = bind(&path).unwrap();
         let null = std::fs::File::open("/dev/null").unwrap();
         hand_over(&path, null.as_fd(), "/dev/ptmx").unwrap();
-        hand_over_connected(open(&path).unwrap(), null.as_fd(), "/dev/pts/0").unwrap();
         send_pidfd(&path, null.as_fd()).unwrap();
         let too_long = hand_over(&path, null.as_fd(), &"x".repeat(4096));
         std::fs::remove_dir_all(&dir).unwrap();
-        for name in ["/dev/ptmx", "/dev/pts/0", "pidfd"] {
+        for name in ["/dev/ptmx", "pidfd"] {
             let server = accept(listener.as_fd()).unwrap();
             let message = receive(server.as_fd(), 4096).unwrap().unwrap();
             assert_eq!((message.bytes.as_slice(), message.fds.len()), (name.as_bytes(), 1));

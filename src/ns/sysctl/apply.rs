@@ -13,7 +13,7 @@ pub fn apply(ops: &[SysctlOp], proc: &Proc) -> Result<()> {
 
 fn one(op: &SysctlOp, proc: &Proc) -> Result<()> {
     let (path, value, owner) = match op {
-        SysctlOp::DomainName(name) => return prctl::set_domain_name(name),
+        SysctlOp::DomainName(name) => return crate::sys::ns::set_domainname(name),
         SysctlOp::Write { path, value, owner } => (path, value.as_bytes(), owner),
     };
     let Err(error) = proc.write(path, value) else { return Ok(()) };
