@@ -278,3 +278,14 @@ fn of_a_repeated_property_only_the_last_is_read() {
     assert_eq!((config.oci_version.as_str(), config.annotations["a"].as_str()), ("1.0.0", "2"));
     assert!(config.process.is_none());
 }
+
+#[test]
+fn no_processes_at_all_is_a_limit_since_the_release_that_says_so() {
+    for (version, limit) in [("1.0.2-dev", None), ("1.2.1", None), ("1.3.0", Some(0))] {
+        let mut document = base();
+        put(&mut document, "/ociVersion", json!(version));
+        put(&mut document, "/linux/resources", json!({ "pids": { "limit": 0 } }));
+        let config = spec::load(document.to_string().as_bytes()).unwrap();
+        assert_eq!(config.linux.resources.pids_limit, limit, "{version}");
+    }
+}

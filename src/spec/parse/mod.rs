@@ -77,10 +77,15 @@ fn config(node: Node<'_>) -> Config {
     if node.required().object().is_none() {
         return empty();
     }
-    let linux = linux::linux(node.get("linux"));
+    let mut linux = linux::linux(node.get("linux"));
+    let oci_version = version::version(node.get("ociVersion").required());
+    // Zero is a limit since 1.3.0. Before, it was what engines sent for none: Podman 4.3 does, for `--pids-limit -1`.
+    if linux.resources.pids_limit == Some(0) && version::is_older(&oci_version, 3) {
+        linux.resources.pids_limit = None;
+    }
     let process = node.get("process");
     Config {
-        oci_version: version::version(node.get("ociVersion").required()),
+        oci_version,
         root: root(node.get("root").required()),
         process: process.is_given().then(|| process::process(process)),
         hostname: uts_name(node.get("hostname"), &linux),

@@ -17,6 +17,11 @@ pub(super) fn version(node: Node<'_>) -> String {
     text.to_owned()
 }
 
+/// Whether a version that [`version`] has let pass is older than this minor release.
+pub(super) fn is_older(text: &str, minor: u64) -> bool {
+    major_minor(text).is_some_and(|(_, own)| own < minor)
+}
+
 /// Major and minor number of a semantic version (semver.org 2.0.0).
 fn major_minor(text: &str) -> Option<(u64, u64)> {
     let is_label = |label: &str| {
@@ -42,6 +47,12 @@ fn major_minor(text: &str) -> Option<(u64, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn minor_releases_are_compared() {
+        assert!(is_older("1.0.2-dev", 3) && is_older("1.2.9", 3));
+        assert!(!is_older("1.3.0", 3) && !is_older("1.10.0", 3));
+    }
 
     #[test]
     fn semantic_versions_are_told_from_others() {
