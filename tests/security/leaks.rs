@@ -31,8 +31,9 @@ in_modes! {
         }
         let binary = subject().1;
         let before = std::fs::read(&binary).unwrap();
+        // A redirection of exec that fails ends the shell and with it everybody in its pid namespace: tried in a child first.
         let script = "while :; do for p in /proc/[0-9]*; do case $(cat $p/comm 2>&1) in urun*|[0-9]*) \
-                      exec 9<$p/exe && touch /held && echo held; while sleep 0.05; do [ -e /go ] && { echo evil >/proc/self/fd/9; \
+                      (: <$p/exe) 2>&1 && exec 9<$p/exe && touch /held && echo held; while sleep 0.05; do [ -e /go ] && { echo evil >/proc/self/fd/9; \
                       echo evil >>$p/exe; echo tried; sleep 600; }; done;; esac; done; sleep 0.01; done";
         let powers = json!(["CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_FOWNER", "CAP_CHOWN"]);
         let neighbour = Bundle::new(mode)
