@@ -193,9 +193,10 @@ impl Proc {
     }
 }
 
-/// The test's own mount table.
+/// The test's own mount table, without hierarchies that another mount covers: those stand there still and cannot be reached.
 pub fn host_mounts() -> Vec<Mount> {
-    Proc(std::process::id()).mounts()
+    let reachable = |mount: &Mount| !mount.kind.starts_with("cgroup") || Path::new(&mount.point).is_dir();
+    Proc(std::process::id()).mounts().into_iter().filter(reachable).collect()
 }
 
 /// Mount points of this process at or below `dir`, outermost first.
