@@ -261,8 +261,13 @@ fn run(argv: &[String], log: &Path) -> Result<()> {
 
 /// The standard output of a command that succeeds.
 fn output(argv: &[String]) -> Result<String> {
-    let Output { status, stdout, stderr } =
-        Command::new(&argv[0]).args(&argv[1..]).output().with_context(|| format!("start {}", argv[0]))?;
+    // Any file but /dev/null, see `run`.
+    let stdin = fs::File::open(URUN).context("open a file for standard input")?;
+    let Output { status, stdout, stderr } = Command::new(&argv[0])
+        .args(&argv[1..])
+        .stdin(stdin)
+        .output()
+        .with_context(|| format!("start {}", argv[0]))?;
     if !status.success() {
         bail!("{}: {status}: {}", argv.join(" "), String::from_utf8_lossy(&stderr));
     }
