@@ -20,6 +20,8 @@ pub enum Kind {
     Exists,
     /// The container's process has ended.
     NotRunning,
+    /// Somebody else uses the control group.
+    GroupInUse,
 }
 
 /// A failed step: what was being done, to which object, why, and what would help.

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     bail,
-    error::{Context, Error, Result},
+    error::{Context, Error, Kind, Result},
     sys::bpf,
 };
 use std::{collections::BTreeMap, os::fd::AsFd, rc::Rc};
@@ -48,6 +48,22 @@ pub fn create(plan: &Plan) -> Result<Cgroup> {
     }
     let hierarchies = members.iter().map(|member| (member.mount.clone(), member.path.clone())).collect();
     Ok(Cgroup { record: Record { driver: "cgroupfs".to_owned(), hierarchies }, members })
+}
+
+/// Refuses a plan whose groups somebody uses: to be called before they are recorded as the container's, for whoever deletes
+/// a container kills what is in its groups.
+pub fn refuse_in_use(plan: &Plan) -> Result<()> {
+    let Plan::Groups { groups, .. } = plan else { return Ok(()) };
+    for group in groups {
+        match Dir::hierarchy(&group.mount)?.0.open(group.path.trim_start_matches('/')) {
+            Ok(dir) => refuse_used(&dir, group.version)?,
+            Err(error) if error.errno() == Some(libc::ENOENT) => {}
+            // What cannot be looked at cannot be made either; create says it with more reason.
+            Err(error) if group.refused == Refused::Without && is_refusal(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// Writes what had to wait until the container's first process was born in the group.
@@ -207,11 +223,13 @@ fn refuse_used(dir: &Dir, version: Version) -> Result<()> {
             pids.len()
         ))
         .context(name())
+        .kind(Kind::GroupInUse)
         .hint("another container or service has the same linux.cgroupsPath"));
     }
     if is_frozen(dir, version)? {
         return Err(Error::new("container's cgroup unexpectedly frozen")
             .context(name())
+            .kind(Kind::GroupInUse)
             .hint("thaw or remove it"));
     }
     Ok(())

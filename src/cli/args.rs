@@ -126,11 +126,20 @@ pub struct RunArgs {
     pub no_subreaper: bool,
 }
 
+/// One container, or every one whose id matches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Selection {
+    /// By id.
+    One(ContainerId),
+    /// `--regex`: by a POSIX extended regular expression.
+    Matching(String),
+}
+
 /// `kill`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KillArgs {
-    /// The container.
-    pub id: ContainerId,
+    /// Which ones.
+    pub containers: Selection,
     /// As typed; TERM when nothing was.
     pub signal: String,
     /// `--all`
@@ -140,8 +149,8 @@ pub struct KillArgs {
 /// `delete`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeleteArgs {
-    /// The container.
-    pub id: ContainerId,
+    /// Which ones.
+    pub containers: Selection,
     /// `--force`
     pub force: bool,
 }
@@ -197,11 +206,13 @@ impl Matches {
         }
     }
 
-    fn no_regex(&self) -> Result<()> {
-        if self.is_set("regex") {
-            bail!("--regex is not supported: name the containers one by one");
+    fn selection(&self) -> Result<Selection> {
+        match self.positional("id") {
+            Some(text) if self.is_set("regex") => {
+                Ok(Selection::Matching(text.to_string_lossy().into_owned()))
+            }
+            _ => self.id().map(Selection::One),
         }
-        Ok(())
     }
 
     fn proc_mount(&self) -> Option<ProcMount> {
@@ -245,8 +256,7 @@ impl Matches {
             "state" => Command::State(self.id()?),
             "kill" => Command::Kill(self.kill()?),
             "delete" => {
-                self.no_regex()?;
-                Command::Delete(DeleteArgs { id: self.id()?, force: self.is_set("force") })
+                Command::Delete(DeleteArgs { containers: self.selection()?, force: self.is_set("force") })
             }
             "list" => Command::List(match self.word("format") {
                 _ if self.is_set("quiet") => ListForm::Quiet,
@@ -291,9 +301,8 @@ impl Matches {
     }
 
     fn kill(&self) -> Result<KillArgs> {
-        self.no_regex()?;
         let signal = self.positional("signal").map_or("TERM".into(), OsStr::to_string_lossy);
-        Ok(KillArgs { id: self.id()?, signal: signal.into_owned(), all: self.is_set("all") })
+        Ok(KillArgs { containers: self.selection()?, signal: signal.into_owned(), all: self.is_set("all") })
     }
 }
 

@@ -183,7 +183,7 @@ fn list() -> Vec<Arg> {
 fn kill() -> Vec<Arg> {
     vec![
         switch("all", Some('a'), "signal every process of the container, also when its first one has ended"),
-        switch("regex", Some('r'), "not supported").hide(true),
+        switch("regex", Some('r'), "ID is a regular expression: signal every container whose id matches"),
         Arg::new("id").value_parser(ValueParser::os_string()),
         Arg::new("signal").value_parser(ValueParser::os_string()),
     ]
@@ -192,7 +192,7 @@ fn kill() -> Vec<Arg> {
 fn delete() -> Vec<Arg> {
     vec![
         switch("force", Some('f'), "kill the container first; no error when it does not exist"),
-        switch("regex", Some('r'), "not supported").hide(true),
+        switch("regex", Some('r'), "ID is a regular expression: delete every container whose id matches"),
         Arg::new("id").value_parser(ValueParser::os_string()),
     ]
 }

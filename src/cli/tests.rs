@@ -67,13 +67,13 @@ fn everything_that_engines_may_send_is_understood() {
     let Command::Run(run) = run else { panic!() };
     assert!(run.detach && run.no_subreaper && run.keep && run.create.config.is_some());
     for argv in ["kill c", "kill -a=false c TERM", "kill --all=0 -- c TERM"] {
-        let args = KillArgs { id: id.clone(), signal: "TERM".to_owned(), all: false };
+        let args = KillArgs { containers: Selection::One(id.clone()), signal: "TERM".to_owned(), all: false };
         assert_eq!(parse(argv).unwrap(), Command::Kill(args), "{argv}");
     }
     for argv in
         ["delete c --force", "delete -f c", "delete -f -- c", "delete --force=true c", "delete -force c"]
     {
-        let args = DeleteArgs { id: id.clone(), force: true };
+        let args = DeleteArgs { containers: Selection::One(id.clone()), force: true };
         assert_eq!(parse(argv).unwrap(), Command::Delete(args), "{argv}");
     }
     for (argv, form) in [
@@ -160,7 +160,6 @@ fn errors_of_the_command_line_read_well() {
         "run --frob c",
         "kill",
         "kill c KILL now",
-        "kill -r c",
         "delete -x c",
         "list --format yaml",
         "features now",

@@ -1,6 +1,6 @@
 //! `urun delete`
 
-use super::{group, hooks::Programs, view::unfinished};
+use super::{group, hooks::Programs, select, view::unfinished};
 use crate::{
     bail,
     cgroup::Cgroup,
@@ -19,11 +19,13 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Removes what a container has left: its processes, its cgroup, its directory. Every step can be repeated, so a
 /// removal that was cut short is taken up by the next one.
 pub fn delete(store: &Store, args: &DeleteArgs, log: &Log) -> Result<()> {
-    match store.find(&args.id).and_then(|entry| remove(entry, args.force, log)) {
-        // It is gone, whoever removed it.
-        Err(error) if args.force && error.is(Kind::NoContainer) => Ok(()),
-        other => other,
-    }
+    select::each(store, &args.containers, |id| {
+        match store.find(id).and_then(|entry| remove(entry, args.force, log)) {
+            // It is gone, whoever removed it.
+            Err(error) if args.force && error.is(Kind::NoContainer) => Ok(()),
+            other => other,
+        }
+    })
 }
 
 fn remove(mut entry: Entry, force: bool, log: &Log) -> Result<()> {

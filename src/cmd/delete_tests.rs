@@ -12,7 +12,7 @@ fn id() -> ContainerId {
 }
 
 fn args(force: bool) -> DeleteArgs {
-    DeleteArgs { id: id(), force }
+    DeleteArgs { containers: crate::cli::Selection::One(id()), force }
 }
 
 /// A container whose first process is `sleep`.

@@ -1,21 +1,25 @@
 //! `urun kill`
 
-use super::group;
+use super::{group, select};
 use crate::{
     cli::KillArgs,
     error::{Context, Error, Kind, Result},
-    state::{PidNamespace, Record, Store},
+    state::{ContainerId, PidNamespace, Record, Store},
     sys::signal,
 };
 
 /// Sends a signal to a container: to its first process, or with `--all` to every process of its cgroup.
 pub fn kill(store: &Store, args: &KillArgs) -> Result<()> {
     let number = signal::parse(&args.signal)?;
-    let entry = store.find(&args.id)?;
-    let step = || format!("kill container {}", args.id);
+    select::each(store, &args.containers, |id| kill_one(store, id, number, args.all))
+}
+
+fn kill_one(store: &Store, id: &ContainerId, number: i32, all: bool) -> Result<()> {
+    let entry = store.find(id)?;
+    let step = || format!("kill container {id}");
     // Without a record there is no process yet, or none any more.
     let record = entry.record()?.ok_or_else(not_running).with_context(step)?;
-    send(&record, number, args.all).with_context(step)
+    send(&record, number, all).with_context(step)
 }
 
 fn send(record: &Record, number: i32, all: bool) -> Result<()> {
@@ -46,7 +50,8 @@ fn not_running() -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::{ContainerId, Init, Stage, store::tests::Scratch};
+    use crate::cli::Selection;
+    use crate::state::{Init, Stage, store::tests::Scratch};
     use std::{
         os::unix::process::ExitStatusExt,
         path::Path,
@@ -54,7 +59,7 @@ mod tests {
     };
 
     fn args(signal: &str, all: bool) -> KillArgs {
-        KillArgs { id: "c".parse().unwrap(), signal: signal.to_owned(), all }
+        KillArgs { containers: Selection::One("c".parse().unwrap()), signal: signal.to_owned(), all }
     }
 
     fn container(store: &mut Store) -> Child {

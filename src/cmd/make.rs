@@ -208,12 +208,19 @@ impl Attempt<'_> {
         let Opened { proc, config, user, sees_hidden } = opened;
         hook::open_all(&mut self.plan.hooks.create_container)?;
         let joins = ns::apply::open(&self.plan.namespaces.joins)?;
+        cgroup::apply::refuse_in_use(&self.plan.cgroup)?;
         // On disk before the first thing that would outlive a crash.
         self.record.rdt.clone_from(&self.plan.rdt.owned);
         self.record.cgroup = self.plan.cgroup.record().to_json();
         self.entry.save_config(&config)?;
         self.entry.save(&self.record)?;
-        let cgroup = &*self.cgroup.insert(cgroup::create(&self.plan.cgroup)?);
+        let created = cgroup::create(&self.plan.cgroup).inspect_err(|error| {
+            if error.is(Kind::GroupInUse) {
+                // Somebody was quicker: from here on the groups are not this container's to clean up.
+                self.record.cgroup = serde_json::Value::Null;
+            }
+        })?;
+        let cgroup = &*self.cgroup.insert(created);
         let park = match waits {
             Waits::ForCaller => Park::Line,
             Waits::ForStart => Park::Socket(socket::bind(&self.entry.start_socket())?),

@@ -11,6 +11,7 @@ pub mod list;
 pub mod make;
 mod pid_file;
 pub mod run;
+mod select;
 pub mod spec;
 pub mod start;
 pub mod state;

@@ -16,6 +16,7 @@ pub mod openat;
 pub mod pidfd;
 pub mod prctl;
 pub mod proc;
+pub mod regex;
 pub mod sched;
 #[cfg(test)]
 pub mod scratch;

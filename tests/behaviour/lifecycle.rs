@@ -588,3 +588,44 @@ fn an_unknown_flag_is_named_in_one_line() {
         assert!(output.stderr.lines().count() <= 2, "{}", output.stderr);
     }
 }
+
+#[test]
+fn containers_are_chosen_by_regular_expression() {
+    if subject().0 == Subject::Runc {
+        return; // it has no such flag
+    }
+    let bundle = Bundle::new(Mode::RootUserns).args(["sleep", "600"]).with(|config| {
+        config["linux"].as_object_mut().unwrap().remove("cgroupsPath");
+    });
+    let ids = ["a", "b"].map(|letter| format!("{}-{letter}", bundle.id()));
+    bundle.write();
+    for id in &ids {
+        bundle.call(&["run", "-d", id]).ok();
+    }
+    let ours = format!("^{}-[ab]$", bundle.id());
+    bundle.call(&["delete", "--regex", &ours]).refused_naming(&["not stopped"]);
+    bundle.call(&["kill", "--regex", "no-such-container", "KILL"]).ok();
+    bundle.call(&["kill", "-r", &ours, "KILL"]).ok();
+    bundle.call(&["delete", "--force", "--regex", &ours]).ok();
+    assert_eq!(bundle.call(&["list", "-q"]).ok().stdout, "");
+    bundle.call(&["delete", "-r", "("]).refused_naming(&["regular expression"]);
+}
+
+#[test]
+fn a_container_that_was_refused_a_group_in_use_leaves_its_user_alone() {
+    if only_ours("the others put both into one group") {
+        return;
+    }
+    let bundle = Bundle::new(Mode::RootUserns).args(["sleep", "600"]);
+    let first = bundle.start();
+    let second = format!("{}-second", first.id());
+    let started = std::time::Instant::now();
+    first.bundle().call(&["run", "-d", &second]).refused_naming(&["container's cgroup is not empty"]);
+    assert!(
+        started.elapsed() < std::time::Duration::from_secs(5),
+        "it waited for a group that is not its own"
+    );
+    assert_eq!(first.bundle().call(&["list", "-q"]).ok().stdout.trim(), first.id());
+    first.bundle().call(&["delete", "--force", &second]).ok();
+    assert!(first.proc().status("State").starts_with('S'), "the first container lives on");
+}
