@@ -208,6 +208,7 @@ impl Attempt<'_> {
         let Opened { proc, config, user, sees_hidden } = opened;
         hook::open_all(&mut self.plan.hooks.create_container)?;
         let joins = ns::apply::open(&self.plan.namespaces.joins)?;
+        let mount = self.plan.namespaces.mount_path.as_deref().map(ns::apply::open_one).transpose()?;
         cgroup::apply::refuse_in_use(&self.plan.cgroup)?;
         // On disk before the first thing that would outlive a crash.
         self.record.rdt.clone_from(&self.plan.rdt.owned);
@@ -246,6 +247,7 @@ impl Attempt<'_> {
             proc: &proc,
             joins,
             user,
+            mount,
             sees_hidden,
             cgroup: cgroup.directory_fd(),
             park,

@@ -61,9 +61,7 @@ impl Assembler<'_> {
         self.enter_base()?;
         // In the caller's mount namespace still: a clone made here keeps its propagation peers.
         let sources = mount::open_sources(&plan.mounts)?;
-        if plan.namespaces.base == Base::Caller {
-            sys::ns::unshare(libc::CLONE_NEWNS).context("make a mount namespace")?;
-        }
+        self.enter_mounts()?;
         sys::mount::make_all_private().context("make the mount namespace private")?;
         nix::unistd::chdir("/").context("chdir /")?;
         let init = self.make_init(init_link)?;
@@ -98,6 +96,18 @@ impl Assembler<'_> {
         self.runtime.say(question)?;
         let Go::Go = self.runtime.expect("the runtime")?.word;
         Ok(())
+    }
+
+    /// The mount namespace in which the root file system is assembled.
+    fn enter_mounts(&self) -> Result<()> {
+        match (&self.setting.mount, &self.setting.plan.namespaces.base) {
+            (Some(namespace), _) => {
+                sys::ns::setns(namespace.as_fd(), libc::CLONE_NEWNS).context("join the mount namespace")
+            }
+            (None, Base::Caller) => sys::ns::unshare(libc::CLONE_NEWNS).context("make a mount namespace"),
+            // Made together with the user namespace.
+            (None, _) => Ok(()),
+        }
     }
 
     /// Without privileges the assembly runs in a user namespace where it has them.

@@ -37,6 +37,8 @@ pub struct Setting<'a> {
     pub joins: Vec<(i32, OwnedFd)>,
     /// The user namespace to join.
     pub user: Option<OwnedFd>,
+    /// The mount namespace to join.
+    pub mount: Option<OwnedFd>,
     /// Whether the caller may look into processes that are not dumpable (CAP_SYS_PTRACE).
     pub sees_hidden: bool,
     /// The version 2 control group that init is born in.

@@ -192,6 +192,7 @@ fn launch((assembler, init): Script, late: Late, host: &mut Recorder) -> Result<
         proc: &proc,
         joins: Vec::new(),
         user: None,
+        mount: None,
         cgroup: None,
         park,
         state: &state,

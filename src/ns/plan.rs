@@ -106,6 +106,8 @@ pub enum Mounts {
     Unlocked,
     /// There is no user namespace between the assembler and the container; they share one mount namespace.
     Shared,
+    /// An existing one: the root file system is assembled in it and becomes its root, as in runc.
+    Joined,
 }
 
 /// An existing namespace to join.
@@ -134,6 +136,8 @@ pub struct Namespaces {
     pub late_cgroup: bool,
     /// The mount namespace.
     pub mounts: Mounts,
+    /// Where the mount namespace is that is joined.
+    pub mount_path: Option<PathBuf>,
 }
 
 impl Namespaces {
@@ -186,19 +190,15 @@ impl Namespaces {
 /// Decides from config.json and the caller's rights.
 pub fn plan(config: &Config, facts: &Facts) -> Result<Namespaces> {
     let linux = &config.linux;
-    match linux.namespace(NamespaceKind::Mount) {
-        None => bail!(
+    if linux.namespace(NamespaceKind::Mount).is_none() {
+        bail!(
             "linux.namespaces: there is no entry of type mount, and urun does not change the mounts of the host"
-        ),
-        Some(entry) if entry.path.is_some() => bail!(
-            "linux.namespaces: joining a mount namespace by path is not supported: the root file system is \
-             assembled in a new one"
-        ),
-        Some(_) => {}
+        );
     }
     let (base, user) = user(config, facts)?;
     let mut out = Namespaces {
         mounts: mounts(config, &user)?,
+        mount_path: linux.namespace(NamespaceKind::Mount).and_then(|entry| entry.path.clone()),
         base,
         user,
         joins: Vec::new(),
@@ -265,7 +265,9 @@ fn mounts(config: &Config, user: &User) -> Result<Mounts> {
             bail!("annotations[{MOUNTS_ANNOTATION:?}]: expected \"locked\" or \"unlocked\", found {other:?}")
         }
     };
+    let joined = config.linux.namespace(NamespaceKind::Mount).is_some_and(|entry| entry.path.is_some());
     Ok(match user {
+        _ if joined => Mounts::Joined,
         User::Base => Mounts::Shared,
         _ if unlocked => Mounts::Unlocked,
         _ => Mounts::Locked,

@@ -99,8 +99,12 @@ impl Steps<'_> {
         for (id, source) in mounts.sources.iter().enumerate() {
             self.add("source", format_args!("open source {id} of {}: {source}", source.origin));
         }
-        if spaces.base == Base::Caller {
-            self.add("mount namespace", "make a mount namespace");
+        match &spaces.mount_path {
+            Some(path) => {
+                self.add("mount namespace", format_args!("join mount namespace {}", path.display()))
+            }
+            None if spaces.base == Base::Caller => self.add("mount namespace", "make a mount namespace"),
+            None => {}
         }
         if spaces.needs_stage() {
             self.stage();
@@ -204,7 +208,7 @@ impl Steps<'_> {
         match plan.namespaces.mounts {
             Mounts::Locked => self.add("lock", "copy the mount namespace, which locks its mounts"),
             Mounts::Unlocked => self.add("unlocked", "keep mounts that root inside may change"),
-            Mounts::Shared => {}
+            Mounts::Shared | Mounts::Joined => {}
         }
         self.all(&plan.sysctls.inside, |_| "sysctl inside");
         self.all(&plan.inside, cred::InsideOp::name);

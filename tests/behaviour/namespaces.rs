@@ -242,3 +242,20 @@ fn a_new_network_namespace_has_its_loopback_up() {
     let output = Bundle::new(Mode::RootUserns).args(["ip", "-o", "addr", "show", "lo"]).run().ok();
     assert!(output.stdout.contains("127.0.0.1/8"), "{}", output.stdout);
 }
+
+in_modes! {
+    [root root_userns]
+    fn a_mount_namespace_is_joined_and_gets_the_containers_root(mode) {
+        if only_ours("crun and runc leave the masks of the joined one to chance") {
+            return;
+        }
+        let pinned = PinnedNamespaces::with(&["--mount"], None);
+        let container = Bundle::new(mode).namespace("mount", Some(&pinned.path("mnt"))).start();
+        assert_eq!(container.proc().ns("mnt"), Proc(pinned.pid()).ns("mnt"));
+        assert_ne!(container.proc().ns("mnt"), Proc(std::process::id()).ns("mnt"));
+        assert!(container.proc().path("root").join("bin/busybox").exists());
+        let points = container.proc().mounts();
+        assert!(points.iter().any(|mount| mount.point == "/proc/sys" && mount.has("ro")), "masks are in place");
+        assert_eq!(points.iter().filter(|mount| mount.point == "/").count(), 1, "the old root is gone");
+    }
+}
