@@ -101,7 +101,7 @@ impl Steps<'_> {
         }
         match &spaces.mount_path {
             Some(path) => {
-                self.add("mount namespace", format_args!("join mount namespace {}", path.display()))
+                self.add("mount namespace", format_args!("join mount namespace {}", path.display()));
             }
             None if spaces.base == Base::Caller => self.add("mount namespace", "make a mount namespace"),
             None => {}
