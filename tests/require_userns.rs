@@ -91,11 +91,12 @@ impl Drop for Bundle {
 }
 
 /// Creates and deletes a container in a mount namespace with cgroup v2 in its place; whether create succeeded, and
-/// what it said.
+/// what it said. Its standard input is any file but the null device, which crun 1.8 would give to the container's root, on
+/// the host as well.
 fn create(runtime: &str, id: &str, bundle: &Path) -> (bool, String) {
     let script = r#"
         mount --make-rprivate / && mount -t cgroup2 none /sys/fs/cgroup || exit 99
-        "$1" --root "$3/state" create --bundle "$3" "$2" < /dev/null > "$3/out" 2>&1; status=$?
+        "$1" --root "$3/state" create --bundle "$3" "$2" < "$3/config.json" > "$3/out" 2>&1; status=$?
         "$1" --root "$3/state" delete --force "$2" > /dev/null 2>&1
         rmdir "/sys/fs/cgroup/$2" 2> /dev/null
         exit $status"#;
