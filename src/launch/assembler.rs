@@ -75,8 +75,11 @@ impl Assembler<'_> {
             let namespace = self.setting.proc.namespace(&init.pid.to_string(), "net")?;
             net::apply(devices, &host, &net::Route::open()?, namespace.as_fd())?;
         }
-        let namespace = self.setting.proc.namespace(&init.pid.to_string(), "user")?;
-        let setting = mount::Setting { user_namespace: Some(namespace.as_fd()), lookup: None };
+        let namespace = match plan.mounts.needs_user_namespace() {
+            true => Some(self.setting.proc.namespace(&init.pid.to_string(), "user")?),
+            false => None,
+        };
+        let setting = mount::Setting { user_namespace: namespace.as_ref().map(AsFd::as_fd), lookup: None };
         let assembled = mount::assemble(&plan.mounts, sources, &setting)?;
         if !plan.hooks.create_runtime.is_empty() {
             self.ask(&FromAssembler::Hooks)?;

@@ -23,6 +23,18 @@ pub struct Plan {
     pub ops: Vec<Op>,
 }
 
+impl Plan {
+    /// Whether a mount is id-mapped by the container's own user namespace.
+    pub fn needs_user_namespace(&self) -> bool {
+        let idmap = |op: &Op| match op {
+            Op::Attach(attach) => attach.change.idmap,
+            Op::Remount { change, .. } => change.idmap,
+            _ => None,
+        };
+        self.ops.iter().filter_map(idmap).any(|idmap| idmap.ids == Ids::Container)
+    }
+}
+
 /// An outside uid and gid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Owner {
