@@ -4,6 +4,7 @@ use super::args::{CreateArgs, Globals, RunArgs, Target};
 use crate::{
     bail,
     error::{Context, Error, Result},
+    host::caller::INITIAL_USER_NAMESPACE,
     plan::proc_mount::ProcMount,
     state::{ContainerId, Driver},
 };
@@ -130,12 +131,13 @@ fn default_root(runtime_dir: Option<&OsStr>, is_real_root: impl FnOnce() -> bool
     }
 }
 
-/// Whether the caller is uid 0 of the initial user namespace, whose inode number is fixed (`PROC_USER_INIT_INO` of the
-/// kernel). Where that cannot be read (no /proc), uid 0 is taken for the real one.
+/// Whether the caller is uid 0 of the initial user namespace. Where that cannot be read (no /proc), uid 0 is taken for
+/// the real one.
 pub fn is_real_root() -> bool {
-    const INITIAL: u64 = 0xEFFF_FFFD;
-    let inode = || std::fs::metadata("/proc/self/ns/user").map_or(INITIAL, |namespace| namespace.ino());
-    nix::unistd::geteuid().is_root() && inode() == INITIAL
+    let inode = || {
+        std::fs::metadata("/proc/self/ns/user").map_or(INITIAL_USER_NAMESPACE, |namespace| namespace.ino())
+    };
+    nix::unistd::geteuid().is_root() && inode() == INITIAL_USER_NAMESPACE
 }
 
 #[cfg(test)]

@@ -94,16 +94,6 @@ pub struct Held {
 impl Held {
     /// All of them, as whoever enters a user namespace has.
     pub const ALL: Self = Self { permitted: u64::MAX, bounding: u64::MAX };
-
-    /// Reads `CapPrm` and `CapBnd` of a /proc/PID/status.
-    pub fn parse(status: &str) -> Result<Self> {
-        let mask = |name: &str| {
-            let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-            let mask = line.and_then(|text| u64::from_str_radix(text.trim(), 16).ok());
-            mask.ok_or_else(|| Error::new(format_args!("no {name} in /proc/PID/status")))
-        };
-        Ok(Self { permitted: mask("CapPrm")?, bounding: mask("CapBnd")? })
-    }
 }
 
 /// `CAP_SYS_ADMIN` as a mask.

@@ -32,7 +32,7 @@ const SYS_PTRACE: u64 = 1 << 19;
 const MKNOD: u64 = 1 << 27;
 /// Inode of the initial user namespace, `PROC_USER_INIT_INO` of the kernel; the layout of uid_map proves nothing, since
 /// systemd makes identity maps.
-const INITIAL_USER_NAMESPACE: u64 = 0xEFFF_FFFD;
+pub const INITIAL_USER_NAMESPACE: u64 = 0xEFFF_FFFD;
 
 /// Refuses to serve somebody with more rights than their own: installed setuid or setgid, this program would give the
 /// host away.
@@ -105,5 +105,13 @@ mod tests {
     fn capability_masks_are_hexadecimal() {
         assert_eq!(mask("CapEff:\t000001ffffffffff\n", "CapEff:").unwrap(), 0x1ff_ffff_ffff);
         assert!(mask("CapEff:\tx\n", "CapEff:").is_err());
+    }
+
+    #[test]
+    fn held_capabilities_are_read_from_status() {
+        let status = "CapInh:\t0000000000000000\nCapPrm:\t00000000000000ff\nCapBnd:\t0f\n";
+        assert_eq!(mask(status, "CapPrm:").unwrap(), 0xff);
+        assert_eq!(mask(status, "CapBnd:").unwrap(), 0xf);
+        assert!(mask("CapPrm:\tzz\n", "CapPrm:").is_err());
     }
 }

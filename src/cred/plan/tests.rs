@@ -226,10 +226,3 @@ fn a_node_that_no_kernel_has_is_refused() {
     assert_eq!(node_mask(&[1, 65]).unwrap(), [2, 2]);
     assert!(node_mask(&[u32::MAX]).is_err());
 }
-
-#[test]
-fn held_capabilities_are_read_from_status() {
-    let held = Held::parse("CapInh:\t0000000000000000\nCapPrm:\t00000000000000ff\nCapBnd:\t0f\n").unwrap();
-    assert_eq!(held, Held { permitted: 0xff, bounding: 0xf });
-    assert!(Held::parse("CapPrm:\tzz\n").is_err());
-}
