@@ -7,7 +7,10 @@ use urun::{
         cgroups::{Cgroups, Hierarchy},
     },
     lsm, mount, ns,
-    plan::create::{Facts, Request, plan as decide},
+    plan::{
+        Descriptors,
+        create::{Facts, Request, plan as decide},
+    },
     spec::Config,
 };
 
@@ -56,8 +59,7 @@ pub fn plan(config: &Config, facts: &Facts) {
         bundle: "/bundle".into(),
         root: mount::Root::Pivot,
         keyring: cred::Keyring::Callers,
-        preserved_fds: 0,
-        listen_fds: 0,
+        descriptors: Descriptors::default(),
         driver: cgroup::plan::Driver::Cgroupfs,
     };
     if let Err(error) = decide(config, &request, facts) {

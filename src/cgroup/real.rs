@@ -194,6 +194,11 @@ fn every_process_freezes_thaws_and_dies() {
     }
 }
 
+/// Where the container's version 2 group is in its hierarchy.
+fn plan_path(cgroup: &Cgroup) -> &str {
+    &cgroup.record().hierarchies[0].1
+}
+
 #[test]
 fn groups_of_the_payload_go_with_the_container() {
     let Some(host) = unified() else { return };
@@ -209,13 +214,17 @@ fn groups_of_the_payload_go_with_the_container() {
         std::fs::create_dir(&deep).unwrap();
     }
     let number = pid(scratch.shell("true"));
-    cgroup.below("side").unwrap().attach(number).unwrap();
+    cgroup.chosen(&["side".to_owned()]).unwrap().attach(number).unwrap();
     assert_eq!(read(&top.join("side"), "cgroup.procs"), number.to_string());
     std::fs::write(deep.join("cgroup.procs"), number.to_string()).unwrap();
     assert_eq!(cgroup.processes().unwrap(), [number]);
-    for elsewhere in ["..", "side/../..", "nowhere"] {
-        cgroup.below(elsewhere).unwrap_err();
+    for elsewhere in ["..", "side/../..", "nowhere", "nothing:side"] {
+        cgroup.chosen(&[elsewhere.to_owned()]).unwrap_err();
     }
+    let place = |below: &str| format!("1:name=x:/other\n0::{}{below}\n", plan_path(&cgroup));
+    assert_eq!(cgroup.of_member(&place("/side")).unwrap().paths(), [top.join("side")]);
+    assert_eq!(cgroup.of_member(&place("")).unwrap().paths(), std::slice::from_ref(&top));
+    assert!(cgroup.of_member(&place("side")).unwrap_err().to_string().contains("not below"));
     cgroup.kill(libc::SIGKILL).unwrap();
     scratch.all_killed();
     cgroup.destroy().unwrap();

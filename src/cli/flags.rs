@@ -65,6 +65,15 @@ pub const VERBS: &[Verb] = &[
         notes: "",
     },
     Verb {
+        name: "exec",
+        about: "run a program in a container that runs",
+        usage: "exec [FLAGS] ID COMMAND [ARGUMENT …]",
+        args: exec,
+        flags_end: FlagsEnd::FirstPositional,
+        notes: "What no flag names is as in the container's own process: user, environment, directory, capabilities.\n\
+                Exits with the code of the program, 128 + the signal that ended it, or 255 when it never ran.",
+    },
+    Verb {
         name: "list",
         about: "list the containers",
         usage: "list [FLAGS]",
@@ -108,8 +117,7 @@ pub const VERBS: &[Verb] = &[
 
 /// Verbs of other runtimes that this version does not have yet. Probes ask for their help to learn whether they exist
 /// (`checkpoint --help`, CRI-O), so they have none.
-pub const LATER: &[&str] =
-    &["exec", "ps", "pause", "resume", "update", "events", "checkpoint", "restore", "mounts"];
+pub const LATER: &[&str] = &["ps", "pause", "resume", "update", "events", "checkpoint", "restore", "mounts"];
 
 /// The flags before the verb.
 pub fn globals() -> Vec<Arg> {
@@ -166,6 +174,42 @@ fn creation() -> Vec<Arg> {
         switch("no-pivot", None, "move the root instead of pivot_root, for a root file system on a ramdisk"),
         switch("no-new-keyring", None, "keep the caller's session keyring"),
         Arg::new("id").value_parser(ValueParser::os_string()),
+    ]
+}
+
+fn exec() -> Vec<Arg> {
+    vec![
+        path("process", Some('p'), "FILE", "take the process from FILE, the process object of a config.json"),
+        switch("detach", Some('d'), "return when the program runs"),
+        switch("tty", Some('t'), "give the program a terminal"),
+        text("user", Some('u'), "UID[:GID]", "run as UID, with the primary group GID"),
+        number("additional-gids", "GID", "add GID to the groups (repeatable)")
+            .short('g')
+            .action(ArgAction::Append),
+        text("env", None, "NAME=VALUE", "set a variable (repeatable)").short('e').action(ArgAction::Append),
+        text("cwd", None, "DIR", "run in DIR"),
+        text("cap", None, "CAPABILITY", "grant a capability in addition (repeatable)")
+            .short('c')
+            .action(ArgAction::Append),
+        switch("no-new-privs", None, "let execve grant no privileges"),
+        text("process-label", None, "LABEL", "run under the SELinux LABEL"),
+        text("apparmor", None, "PROFILE", "run under the AppArmor PROFILE"),
+        text(
+            "cgroup",
+            None,
+            "[CONTROLLER:]PATH",
+            "run in the control group PATH below the container's (repeatable)",
+        )
+        .action(ArgAction::Append),
+        switch("ignore-paused", None, "wait in a paused container until it is resumed"),
+        path("console-socket", None, "SOCKET", "send the terminal's master to SOCKET"),
+        path("pid-file", None, "FILE", "write the pid of the program to FILE; there is none if it never ran"),
+        path("pidfd-socket", None, "SOCKET", "send a pidfd of the program to SOCKET"),
+        number("preserve-fds", "N", "hand down N descriptors from 3 on, beside LISTEN_FDS"),
+        switch("no-new-keyring", None, "keep the caller's session keyring"),
+        switch("no-subreaper", None, "do not adopt the program's orphans"),
+        Arg::new("id").value_parser(ValueParser::os_string()),
+        Arg::new("command").num_args(0..).value_parser(ValueParser::os_string()),
     ]
 }
 

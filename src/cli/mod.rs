@@ -11,10 +11,10 @@ pub mod request;
 mod split;
 
 pub use args::{
-    Command, CreateArgs, DeleteArgs, Globals, KillArgs, ListForm, LogFormat, LogLevel, RunArgs, Selection,
-    SpecArgs, Target,
+    Command, CreateArgs, DeleteArgs, ExecArgs, ExecCommand, ExecProgram, Globals, KillArgs, ListForm,
+    LogFormat, LogLevel, RunArgs, Selection, SpecArgs, Target,
 };
-pub use request::{CreateRequest, Name, state_root};
+pub use request::{CreateRequest, ExecRequest, Name, state_root};
 
 use crate::error::{Error, Result};
 use args::Matches;

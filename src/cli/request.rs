@@ -1,6 +1,6 @@
 //! What the user meant: paths made absolute, defaults filled in.
 
-use super::args::{CreateArgs, Globals, RunArgs, Target};
+use super::args::{CreateArgs, ExecArgs, ExecProgram, Globals, RunArgs, Target};
 use crate::{
     bail,
     error::{Context, Error, Result},
@@ -99,6 +99,35 @@ impl CreateRequest {
     pub fn from_run(globals: &Globals, args: RunArgs) -> Result<Self> {
         let RunArgs { create, detach, keep, no_subreaper } = args;
         Ok(Self { detach, keep, no_subreaper, ..Self::from_create(globals, create)? })
+    }
+}
+
+/// What `exec` is asked for. Every path is absolute.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExecRequest {
+    /// Where the container's state is kept.
+    pub state_root: PathBuf,
+    /// What was typed, with absolute paths.
+    pub args: ExecArgs,
+}
+
+impl ExecRequest {
+    /// The request of `exec`.
+    pub fn new(globals: &Globals, args: ExecArgs) -> Result<Self> {
+        let program = match args.program {
+            ExecProgram::Document(path) => ExecProgram::Document(absolute(&path)?),
+            command @ ExecProgram::Command(_) => command,
+        };
+        Ok(Self {
+            state_root: state_root(globals)?,
+            args: ExecArgs {
+                program,
+                console_socket: args.console_socket.as_deref().map(absolute).transpose()?,
+                pid_file: args.pid_file.as_deref().map(absolute).transpose()?,
+                pidfd_socket: args.pidfd_socket.as_deref().map(absolute).transpose()?,
+                ..args
+            },
+        })
     }
 }
 

@@ -1,6 +1,6 @@
 //! What `create` and `run` have in common: from a request to a container that waits for its start.
 
-use super::facts;
+use super::{facts, process};
 use crate::{
     bail,
     cgroup::{self, Cgroup},
@@ -16,11 +16,11 @@ use crate::{
         self,
         plan::{Base, Maps, User},
     },
-    plan::{self, Plan, proc_mount},
+    plan::{self, Descriptors, Plan, proc_mount},
     rdt,
     spec::{self, Config, NamespaceKind},
     state::{ContainerId, Entry, Init, PidNamespace, Record, Stage, Status, Store, document},
-    sys::{self, clone::Child, fd, proc::Proc, seal, signal, socket},
+    sys::{clone::Child, proc::Proc, signal, socket},
     tty,
 };
 use std::{
@@ -60,8 +60,7 @@ const LARGEST_CONFIG: u64 = 64 << 20;
 /// Makes the container. Whatever fails, nothing is left behind.
 pub fn make(request: &CreateRequest, waits: Waits, log: &Log) -> Result<Made> {
     signal::ignore(libc::SIGPIPE)?;
-    let preserved = preserved(request)?;
-    fd::close_on_exec_from(3 + preserved.total.cast_unsigned())?;
+    let descriptors = process::descriptors(request.preserve_fds)?;
     let proc = Proc::open()?;
     let bytes = read_config(request)?;
     let mut config = spec::load(&bytes).with_context(|| request.config.display().to_string())?;
@@ -74,8 +73,8 @@ pub fn make(request: &CreateRequest, waits: Waits, log: &Log) -> Result<Made> {
             Name::Exact(id) => id.clone(),
             Name::Like(id) => store.free(id),
         };
-        let plan = plan::create::plan(&config, &planned(request, &id, &preserved), &facts)?;
-        seal_if_exposed(&plan, facts.namespaces.joined.as_ref(), &proc)?;
+        let plan = plan::create::plan(&config, &planned(request, &id, descriptors), &facts)?;
+        process::seal_if_exposed(maps(&plan, facts.namespaces.joined.as_ref()), &proc)?;
         match (store.create(&id), &request.name) {
             // Another caller took the name in between.
             (Err(error), Name::Like(_)) if error.is(Kind::Exists) => {}
@@ -91,23 +90,6 @@ pub fn make(request: &CreateRequest, waits: Waits, log: &Log) -> Result<Made> {
     match attempt.launch(opened, waits) {
         Ok(launched) => Ok(attempt.finish(launched)),
         Err(error) => Err(attempt.undo(error)),
-    }
-}
-
-struct Preserved {
-    total: i32,
-    listen: i32,
-}
-
-/// systemd's socket activation counts when it is meant for this process, sd_listen_fds(3); conmon says so, Podman names nobody.
-fn preserved(request: &CreateRequest) -> Result<Preserved> {
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u32>().ok());
-    let meant = number("LISTEN_PID").is_none_or(|pid| pid == std::process::id());
-    let listen = if meant { number("LISTEN_FDS").unwrap_or(0) } else { 0 };
-    let limit = |count: u32| i32::try_from(count).ok().filter(|&count| count < 1 << 20);
-    match (limit(listen), listen.checked_add(request.preserve_fds).and_then(limit)) {
-        (Some(listen), Some(total)) => Ok(Preserved { total, listen }),
-        _ => bail!("preserve {} and {listen} file descriptors: too many", request.preserve_fds),
     }
 }
 
@@ -138,14 +120,13 @@ fn check_terminal(config: &Config, request: &CreateRequest) -> Result<()> {
     }
 }
 
-fn planned(request: &CreateRequest, id: &ContainerId, preserved: &Preserved) -> plan::create::Request {
+fn planned(request: &CreateRequest, id: &ContainerId, descriptors: Descriptors) -> plan::create::Request {
     plan::create::Request {
         id: id.as_str().to_owned(),
         bundle: request.bundle.clone(),
         root: if request.no_pivot { mount::Root::MoveMount } else { mount::Root::Pivot },
         keyring: if request.no_new_keyring { Keyring::Callers } else { Keyring::Containers },
-        preserved_fds: preserved.total,
-        listen_fds: preserved.listen,
+        descriptors,
         driver: match request.driver {
             crate::state::Driver::Disabled => cgroup::plan::Driver::Disabled,
             _ => cgroup::plan::Driver::Cgroupfs,
@@ -153,21 +134,13 @@ fn planned(request: &CreateRequest, id: &ContainerId, preserved: &Preserved) -> 
     }
 }
 
-/// CVE-2019-5736: a container that has an id which may write the program's file must not get to see that file.
-fn seal_if_exposed(plan: &Plan, joined: Option<&Maps>, proc: &Proc) -> Result<()> {
-    let image = seal::Image::open(proc)?;
-    let stat = image.stat()?;
-    // Without maps of its own the container has the caller's ids or unknown ones.
-    let maps = match (&plan.namespaces.user, &plan.namespaces.base) {
+/// The maps of the container's user namespace in the caller's ids; none where it has the caller's own or unknown ones.
+fn maps<'a>(plan: &'a Plan, joined: Option<&'a Maps>) -> Option<&'a Maps> {
+    match (&plan.namespaces.user, &plan.namespaces.base) {
         (_, Base::New { maps, .. }) | (User::New(maps), _) => Some(maps),
         (User::Joined(_), _) => joined,
         _ => None,
-    };
-    let exposed = maps.is_none_or(|maps| maps.holds_uid(stat.st_uid) || stat.st_mode & 0o022 != 0);
-    if exposed && !image.is_sealed() {
-        image.run_sealed_copy()?;
     }
-    Ok(())
 }
 
 fn record(request: &CreateRequest, config: &Config, plan: &Plan, entry: &Entry, caller: &Caller) -> Record {
@@ -306,7 +279,7 @@ impl Made {
     /// Tells init to execute, and runs the poststart hooks.
     pub fn start(&mut self, log: &Log) -> Result<()> {
         let state = document(&self.record, Status::Running, self.launched.init.pid);
-        let listener = self.plan.filter.as_ref().and_then(|filter| filter.listener.as_ref());
+        let listener = self.plan.execution.filter.as_ref().and_then(|filter| filter.listener.as_ref());
         let agent = launch::start::agent(listener, &state, self.launched.init.pid)?;
         launch::start::start(&mut self.launched.link, &self.launched.init, agent.as_ref(), &mut |note| {
             log.warning(note);
@@ -362,12 +335,6 @@ fn remove(entry: Entry, record: &Record, plan: &Plan, cgroup: Option<Cgroup>, mu
     error
 }
 
-/// The size of the terminal that the caller sits at; none where that is no terminal or has no size.
-fn caller_size() -> Option<sys::tty::Size> {
-    let size = sys::tty::size(std::io::stdin().as_fd()).ok()?;
-    (size.rows > 0 && size.columns > 0).then_some(size)
-}
-
 /// The runtime's side of the launch.
 struct Serving<'a> {
     proc: &'a Proc,
@@ -398,18 +365,8 @@ impl Host for Serving<'_> {
     }
 
     fn terminal(&mut self, master: OwnedFd) -> Result<()> {
-        // Before the program can ask: its first look at the size has to be right already.
-        let callers = if self.request.console_socket.is_none() { caller_size() } else { None };
-        if let Some(size) =
-            callers.or(self.plan.console_size.map(|(rows, columns)| sys::tty::Size { rows, columns }))
-        {
-            sys::tty::set_size(master.as_fd(), size)?;
-        }
-        if let Some(socket) = &self.request.console_socket {
-            let name = format!("/dev/pts/{}", sys::tty::number(master.as_fd())?);
-            return tty::console::hand_over(socket, master.as_fd(), &name);
-        }
-        *self.master = Some(master);
+        let socket = self.request.console_socket.as_deref();
+        *self.master = process::deliver(master, socket, self.plan.execution.console_size)?;
         Ok(())
     }
 

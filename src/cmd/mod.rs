@@ -2,6 +2,7 @@
 
 pub mod create;
 pub mod delete;
+pub mod exec;
 mod facts;
 mod group;
 mod hooks;
@@ -10,6 +11,7 @@ pub mod kill;
 pub mod list;
 pub mod make;
 mod pid_file;
+mod process;
 pub mod run;
 mod select;
 pub mod spec;
@@ -18,7 +20,7 @@ pub mod state;
 pub mod view;
 
 use crate::{
-    cli::{self, Command, CreateRequest, Globals},
+    cli::{self, Command, CreateRequest, ExecRequest, Globals},
     error::{Context, Result},
     log::Log,
     state::Store,
@@ -39,6 +41,7 @@ pub fn run(globals: &Globals, command: Command, log: &Log) -> Result<u8> {
         Command::Help(text) => print(&text)?,
         Command::Create(args) => create::create(&CreateRequest::from_create(globals, args)?, log)?,
         Command::Run(args) => return run::run(&CreateRequest::from_run(globals, args)?, log),
+        Command::Exec(args) => return exec::exec(&ExecRequest::new(globals, args)?, log),
         Command::Start(id) => start::start(&store()?, &id, log)?,
     }
     Ok(0)

@@ -27,6 +27,17 @@ pub fn write(path: &Path, pid: i32) -> Result<()> {
     written.with_context(|| format!("write pid file {}", path.display()))
 }
 
+/// Removes what is there: conmon takes a file that exists for a process that runs, even the empty one that CRI-O puts
+/// there beforehand.
+pub fn forget(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("remove pid file {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -13,5 +13,6 @@ pub mod plan;
 
 pub use op::{InsideOp, OutsideOp};
 pub use plan::{
-    Affinity, Authority, Groups, Held, Input, Keyring, Setgroups, Verb, affinity, inside, outside, withheld,
+    Affinity, Authority, Groups, Held, Input, Keyring, Setgroups, Verb, affinity, before, inside, outside,
+    withheld,
 };

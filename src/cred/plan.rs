@@ -102,12 +102,32 @@ const SYS_ADMIN: u64 = 1 << 21;
 /// umask of a process whose configuration has none, as in runc and crun.
 const UMASK: u32 = 0o022;
 
-/// What is done to the process by pid.
-pub fn outside(process: &Process, input: &Input<'_>) -> Result<Vec<OutsideOp>> {
-    let denial = match input.authority {
+/// What the process that gives birth to one of `exec` does to itself, before it joins the container: the child inherits
+/// it. For the processors that is the order of the runtime-spec; the file of the OOM score is out of a rootless
+/// runtime's reach once the child is in there.
+pub fn before(process: &Process, input: &Input<'_>) -> Vec<OutsideOp> {
+    match input.verb {
+        Verb::Create => Vec::new(),
+        Verb::Exec => {
+            affinity(process, input.verb).before.into_iter().chain(oom_score(process, input)).collect()
+        }
+    }
+}
+
+fn denial(input: &Input<'_>) -> Denial {
+    match input.authority {
         Authority::Host => Denial::Fails,
         Authority::Limited => Denial::Noted,
-    };
+    }
+}
+
+fn oom_score(process: &Process, input: &Input<'_>) -> Option<OutsideOp> {
+    process.oom_score_adj.map(|score| OutsideOp::OomScore { score, denial: denial(input) })
+}
+
+/// What is done to the process by pid.
+pub fn outside(process: &Process, input: &Input<'_>) -> Result<Vec<OutsideOp>> {
+    let denial = denial(input);
     let mut ops: Vec<_> = affinity(process, input.verb).in_cgroup.into_iter().collect();
     ops.extend(process.rlimits.iter().map(|limit| OutsideOp::Limit {
         resource: limit.resource,
@@ -115,7 +135,9 @@ pub fn outside(process: &Process, input: &Input<'_>) -> Result<Vec<OutsideOp>> {
         hard: limit.hard,
         denial,
     }));
-    ops.extend(process.oom_score_adj.map(|score| OutsideOp::OomScore { score, denial }));
+    if input.verb == Verb::Create {
+        ops.extend(oom_score(process, input));
+    }
     ops.extend(process.scheduler.map(|wanted| {
         OutsideOp::Scheduler(Scheduling {
             policy: wanted.policy,

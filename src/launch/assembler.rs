@@ -87,11 +87,11 @@ impl Assembler<'_> {
         self.create_container_hooks(&init)?;
         mount::enter_root(&assembled, plan.root)?;
         // Last of all: a limit may be so low that the assembly would not have come this far.
-        for note in cred::apply::apply(&plan.outside, init.pid, self.setting.proc)? {
+        for note in cred::apply::apply(&plan.execution.outside, init.pid, self.setting.proc)? {
             self.runtime.say(&FromAssembler::Note(note))?;
         }
         let terminal: Vec<BorrowedFd<'_>> =
-            assembled.terminal.iter().flat_map(|it| [it.master.as_fd(), it.peer.as_fd()]).collect();
+            assembled.terminal.iter().flat_map(|it| [it.master.as_fd(), it.slave.as_fd()]).collect();
         self.runtime.say_with(&FromAssembler::Assembled, &terminal)
     }
 
@@ -177,6 +177,10 @@ impl Assembler<'_> {
                 FromStage::Offsets => {
                     let offsets = spaces.time.unwrap_or_default();
                     ns::apply::write_time_offsets(setting.proc, stage.pid, offsets)?;
+                }
+                FromStage::Note(note) => {
+                    self.runtime.say(&FromAssembler::Note(note))?;
+                    continue;
                 }
                 FromStage::Born(pid) => return Ok(Child { pid, pidfd: pidfd::open(pid)? }),
                 FromStage::Failed(error) => return Err(error),

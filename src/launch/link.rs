@@ -37,15 +37,17 @@ pub enum FromAssembler {
     Failed(Error),
 }
 
-/// What the stage tells the assembler.
+/// What a stage tells whoever made it.
 #[derive(Debug, PartialEq)]
 pub enum FromStage {
     /// It is in its new user namespace and wants the maps written. Waits for Go.
     Maps,
     /// It has made a time namespace and wants the offsets written. Waits for Go.
     Offsets,
-    /// init lives, under this number.
+    /// Its child lives, under this number.
     Born(i32),
+    /// For the log.
+    Note(Error),
     /// It could not go on.
     Failed(Error),
 }
@@ -71,7 +73,7 @@ pub enum ToInit {
 /// What init tells.
 #[derive(Debug, PartialEq)]
 pub enum FromInit {
-    /// The last thing asked for is done.
+    /// The last thing asked for is done. The master of a terminal that a process of exec has made comes along.
     Ready,
     /// The seccomp filter is about to be loaded. init will wait, without a system call, until the gate is opened.
     Listener {
@@ -123,6 +125,7 @@ impl Word for FromStage {
             Self::Maps => (b'm', Vec::new()),
             Self::Offsets => (b'o', Vec::new()),
             Self::Born(pid) => (b'n', pid.to_le_bytes().to_vec()),
+            Self::Note(note) => (b'!', note.encode()),
             Self::Failed(error) => (b'f', error.encode()),
         }
     }
@@ -132,6 +135,7 @@ impl Word for FromStage {
             b'm' => Some(Self::Maps),
             b'o' => Some(Self::Offsets),
             b'n' => number(payload).map(Self::Born),
+            b'!' => Some(Self::Note(Error::decode(payload))),
             b'f' => Some(Self::Failed(Error::decode(payload))),
             _ => None,
         }

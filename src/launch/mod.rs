@@ -10,12 +10,17 @@
 //!    ◀── Ready ───────────────────────────────────────────────┤
 //!    ├── Start (run), or the start socket (create, start) ───▶│ hooks, filter, execve: the link ends
 //! ```
+//!
+//! A process of `exec` takes the short way ([`exec`]): a stage joins the container and gives birth to it, and from there
+//! on it is treated as init is.
 
 mod assembler;
+pub mod exec;
 pub mod explain;
 mod init;
 pub mod link;
 pub mod lookup;
+mod process;
 pub mod serve;
 mod stage;
 pub mod start;

@@ -79,14 +79,17 @@ impl Launched {
 }
 
 /// The processes of a launch. Until it has succeeded, they end with it.
-struct Born {
-    assembler: Option<Child>,
-    init: Option<Child>,
+#[derive(Default)]
+pub(super) struct Born {
+    /// The assembler, or the stage of exec.
+    pub(super) maker: Option<Child>,
+    /// The container's process.
+    pub(super) init: Option<Child>,
 }
 
 impl Drop for Born {
     fn drop(&mut self) {
-        for child in self.init.iter().chain(&self.assembler) {
+        for child in self.init.iter().chain(&self.maker) {
             // The launch has failed with an error of its own, and a process that is gone is what is wanted.
             let _ =
                 pidfd::send_signal(child.as_fd(), libc::SIGKILL).and_then(|()| pidfd::wait(child.as_fd()));
@@ -121,7 +124,7 @@ pub(super) fn serve(
     lines: Lines,
 ) -> Result<Launched> {
     let Lines { assembler: mut to_assembler, init: to_init } = lines;
-    let born = Born { assembler: Some(assembler), init: None };
+    let born = Born { maker: Some(assembler), init: None };
     let mut server = Server { setting, host, to_init, born, slave: None };
     server.serve_assembler(&mut to_assembler)?;
     server.release_init()?;
@@ -177,7 +180,7 @@ impl Server<'_> {
         let Base::New { maps, writer } = &self.setting.plan.namespaces.base else {
             return Err(Error::new("the assembler asks for maps that nobody planned"));
         };
-        let pid = self.born.assembler.as_ref().map_or(0, |child| child.pid);
+        let pid = self.born.maker.as_ref().map_or(0, |child| child.pid);
         ns::apply::write_base_maps(self.setting.proc, pid, maps, *writer)
     }
 
@@ -211,12 +214,12 @@ impl Server<'_> {
     }
 
     fn reap_assembler(&mut self) -> Result<()> {
-        let Some(assembler) = self.born.assembler.take() else { return Ok(()) };
+        let Some(assembler) = self.born.maker.take() else { return Ok(()) };
         pidfd::wait(assembler.as_fd()).map(drop)
     }
 
     fn assembler_died(&mut self) -> Error {
-        died("the assembler", self.born.assembler.take().as_ref())
+        died("the assembler", self.born.maker.take().as_ref())
     }
 }
 

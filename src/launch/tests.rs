@@ -11,7 +11,7 @@ use crate::{
     error::{Error, Result},
     host::{caller::Caller, cgroups::Cgroups},
     lsm, mount, ns,
-    plan::{Plan, create},
+    plan::{Descriptors, Plan, create},
     spec::{self, IdMap, example},
     sys::{self, clone::Child, fd, pidfd, proc::Proc, scratch, socket},
 };
@@ -145,8 +145,7 @@ fn plan() -> Plan {
         bundle: "/bundle".into(),
         root: mount::Root::Pivot,
         keyring: cred::Keyring::Callers,
-        preserved_fds: 0,
-        listen_fds: 0,
+        descriptors: Descriptors::default(),
         driver: cgroup::plan::Driver::Disabled,
     };
     let facts = create::Facts {

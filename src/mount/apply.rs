@@ -7,7 +7,10 @@ use super::{
 };
 use crate::{
     error::{Context, Error, Result},
-    sys::mount::{self, Attributes, Configuration},
+    sys::{
+        mount::{self, Attributes, Configuration},
+        tty::Pty,
+    },
 };
 use nix::{
     fcntl::OFlag,
@@ -35,18 +38,9 @@ pub struct Assembled {
     /// Its root: the attached mount, O_PATH.
     pub root: OwnedFd,
     /// The terminal, where the plan asked for one.
-    pub terminal: Option<Terminal>,
+    pub terminal: Option<Pty>,
     /// What the root becomes once it is entered.
     propagation: Option<Propagation>,
-}
-
-/// A pseudo-terminal of the container's own devpts.
-#[derive(Debug)]
-pub struct Terminal {
-    /// The side that goes to the console socket.
-    pub master: OwnedFd,
-    /// The side that the process gets; it is on /dev/console too.
-    pub peer: OwnedFd,
 }
 
 /// How the root is entered.
@@ -73,7 +67,7 @@ pub(super) struct Assembler<'a> {
     pub(super) null: Option<OwnedFd>,
     /// An empty read-only directory, attached.
     pub(super) empty: Option<OwnedFd>,
-    pub(super) terminal: Option<Terminal>,
+    pub(super) terminal: Option<Pty>,
 }
 
 /// Assembles the root file system in the current mount namespace, which the runtime's user namespace owns and whose tree is

@@ -1,22 +1,19 @@
 //! Device nodes, symlinks and the console.
 
 use super::{
-    apply::{Assembler, Terminal},
+    apply::Assembler,
     op::{Device, DeviceFrom, Existing, Link, Node},
     root::{Missing, kind},
     source::{Opened, node_of},
 };
 use crate::{
     error::{Context, Error, Result},
-    sys::{mount, tty},
+    sys::{mount, tty::Pty},
 };
 use nix::{
     errno::Errno,
     fcntl::{AtFlags, OFlag, openat, readlinkat},
-    sys::{
-        stat::{Mode, SFlag, makedev, mknodat},
-        statfs::fstatfs,
-    },
+    sys::stat::{Mode, SFlag, makedev, mknodat},
     unistd::{Gid, Uid, UnlinkatFlags, fchown, fchownat, symlinkat, unlinkat},
 };
 use std::{
@@ -27,8 +24,6 @@ use std::{
 };
 
 const FIND: OFlag = OFlag::O_PATH.union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
-/// statfs(2)
-const DEVPTS_MAGIC: nix::libc::__fsword_t = 0x1cd1;
 
 impl Assembler<'_> {
     pub(super) fn device(&mut self, device: &Device) -> Result<()> {
@@ -91,21 +86,12 @@ impl Assembler<'_> {
     pub(super) fn console(&mut self, uid: u32) -> Result<()> {
         let hint = "a terminal needs a devpts on /dev/pts among the mounts";
         let devpts = self.root.find(Path::new("/dev/pts"), Link::Refuse).hint(hint)?;
-        if fstatfs(&devpts).context("statfs /dev/pts")?.filesystem_type().0 != DEVPTS_MAGIC {
-            return Err(Error::new("/dev/pts is not a devpts").hint(hint));
-        }
-        let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let master = openat(&devpts, "ptmx", flags, Mode::empty()).context("open /dev/pts/ptmx")?;
-        if node_of(&master)? != Some(Node::Char(5, 2)) {
-            crate::bail!("/dev/pts/ptmx is not the pty multiplexer (c 5:2)");
-        }
-        tty::unlock(master.as_fd())?;
-        let peer = tty::peer(master.as_fd())?;
-        fchown(&peer, Some(Uid::from_raw(uid)), None).context("chown the terminal")?;
+        let pty = Pty::open(devpts.as_fd())?;
+        fchown(&pty.slave, Some(Uid::from_raw(uid)), None).context("chown the terminal")?;
         let (directory, name) = self.parent(Path::new("/dev/console"))?;
         let target = mount_point(&directory, name)?;
-        mount::attach(mount::clone_fd(peer.as_fd(), 0)?.as_fd(), target.as_fd())?;
-        self.terminal = Some(Terminal { master, peer });
+        mount::attach(mount::clone_fd(pty.slave.as_fd(), 0)?.as_fd(), target.as_fd())?;
+        self.terminal = Some(pty);
         Ok(())
     }
 }

@@ -15,7 +15,7 @@ pub mod plan;
 pub mod root;
 pub mod source;
 
-pub use apply::{Assembled, Root, Setting, Terminal, assemble, change_root, enter_root};
+pub use apply::{Assembled, Root, Setting, assemble, change_root, enter_root};
 pub use op::{Op, Plan};
 pub use plan::{Facts, Request, plan};
 pub use source::{Sources, open_sources};

@@ -102,6 +102,50 @@ fn joined_maps(proc: &Proc, pid: i32, link: BorrowedFd<'_>) -> Result<Maps> {
     if report.bytes.len() > 1 {
         return Err(Error::decode(&report.bytes[1..]));
     }
+    maps_of(proc, pid)
+}
+
+/// The namespaces of a process that are not the caller's, by what the kernel says: a path of config.json may have led to
+/// one of the caller's own.
+///
+/// # Errors
+/// The process has ended (ESRCH, ENOENT), or the caller may not look into it (EACCES).
+pub fn apart(proc: &Proc, pid: i32) -> Result<Vec<NamespaceKind>> {
+    let directory = |pid: &str| proc.open_file(&format!("{pid}/ns"), libc::O_PATH | libc::O_DIRECTORY);
+    let (own, theirs) = (directory(&proc.own()?)?, directory(&pid.to_string())?);
+    let inode = |directory: &OwnedFd, name: &str| {
+        match nix::sys::stat::fstatat(directory, name, nix::fcntl::AtFlags::empty()) {
+            Ok(stat) => Ok(Some(stat.st_ino)),
+            // A kernel without this kind has one for everybody.
+            Err(nix::errno::Errno::ENOENT) => Ok(None),
+            Err(errno) => {
+                Err(errno).with_context(|| format!("look at the {name} namespace of process {pid}"))
+            }
+        }
+    };
+    let mut apart = Vec::new();
+    for (kind, name) in NAMES {
+        if inode(&theirs, name)? != inode(&own, name)? {
+            apart.push(kind);
+        }
+    }
+    Ok(apart)
+}
+
+/// Every kind as /proc/PID/ns calls it, namespaces(7).
+const NAMES: [(NamespaceKind, &str); 8] = [
+    (NamespaceKind::User, "user"),
+    (NamespaceKind::Mount, "mnt"),
+    (NamespaceKind::Pid, "pid"),
+    (NamespaceKind::Network, "net"),
+    (NamespaceKind::Ipc, "ipc"),
+    (NamespaceKind::Uts, "uts"),
+    (NamespaceKind::Cgroup, "cgroup"),
+    (NamespaceKind::Time, "time"),
+];
+
+/// The maps of a process's user namespace, which is not the caller's, in the caller's ids.
+pub fn maps_of(proc: &Proc, pid: i32) -> Result<Maps> {
     let uids = parse(&proc.read_text(&format!("{pid}/uid_map"))?)?;
     let gids = parse(&proc.read_text(&format!("{pid}/gid_map"))?)?;
     Ok(Maps { uids, gids })

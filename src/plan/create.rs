@@ -1,6 +1,6 @@
 //! The plan of `create` and `run`.
 
-use super::{Hooks, Plan, Program};
+use super::{Descriptors, Execution, Hooks, Plan, execution};
 use crate::{
     cgroup, cred,
     error::{Error, Result},
@@ -14,7 +14,7 @@ use crate::{
         sysctl,
     },
     rdt, seccomp,
-    spec::{Config, NamespaceKind, Process},
+    spec::{Config, NamespaceKind},
 };
 use std::path::PathBuf;
 
@@ -29,10 +29,8 @@ pub struct Request {
     pub root: mount::apply::Root,
     /// What becomes of the session keyring.
     pub keyring: cred::Keyring,
-    /// Descriptors from 3 up that the process keeps.
-    pub preserved_fds: i32,
-    /// How many of these are passed by `LISTEN_FDS`.
-    pub listen_fds: i32,
+    /// What the process keeps.
+    pub descriptors: Descriptors,
     /// What manages the control groups.
     pub driver: cgroup::plan::Driver,
 }
@@ -53,8 +51,6 @@ pub struct Facts {
 /// Annotation: another executor than the kernel, such as krun or wasm (crun(1)). To run the program as if nothing had been
 /// asked would be worse than to refuse.
 const HANDLER: &str = "run.oci.handler";
-/// Annotation: the process keeps the supplementary groups of the caller (crun(1)).
-const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
 
 /// Decides everything.
 pub fn plan(config: &Config, request: &Request, facts: &Facts) -> Result<Plan> {
@@ -67,7 +63,6 @@ pub fn plan(config: &Config, request: &Request, facts: &Facts) -> Result<Plan> {
     let inner = Inner { config, request, facts, namespaces: &namespaces, outside: &outside };
     let cgroup = inner.cgroup()?;
     let mounts = inner.mounts(&cgroup)?;
-    let filter = config.linux.seccomp.as_ref().map(seccomp::plan::plan).transpose()?;
     let sysctls = inner.sysctls()?;
     let mut warnings = config.warnings.clone();
     warnings.extend(sysctls.notes.iter().cloned());
@@ -81,27 +76,20 @@ pub fn plan(config: &Config, request: &Request, facts: &Facts) -> Result<Plan> {
         rdt: rdt::plan(config.linux.intel_rdt.as_ref(), &request.id)?,
         sysctls,
         creator: inner.creator(),
-        outside: Vec::new(),
-        inside: Vec::new(),
-        program: None,
-        console_size: None,
-        filter,
+        execution: Execution {
+            filter: config.linux.seccomp.as_ref().map(seccomp::plan::plan).transpose()?,
+            ignored_signals: facts.caller.ignored,
+            descriptors: request.descriptors,
+            ..Execution::default()
+        },
         hooks: hooks(config, request)?,
-        ignored_signals: facts.caller.ignored,
-        preserved_fds: request.preserved_fds,
         warnings,
         namespaces: namespaces.clone(),
     };
     if let Some(process) = &config.process {
-        let input = inner.credentials(plan.filter.is_some());
-        plan.outside = cred::outside(process, &input)?;
-        plan.inside = cred::inside(process, &config.linux, &input)?;
-        plan.program = Some(inner.program(process));
-        plan.console_size = process.console_size;
-        let withheld = cred::plan::withheld(process, &input);
-        if withheld != 0 {
-            plan.warnings.push(format!("process.capabilities: the kernel cannot grant {withheld:#x}"));
-        }
+        let input = inner.credentials(plan.execution.filter.is_some());
+        plan.execution.become_process(process, &config.linux, &input)?;
+        plan.warnings.extend(execution::withheld(process, &input));
     }
     Ok(plan)
 }
@@ -188,20 +176,16 @@ impl Inner<'_> {
     fn credentials(&self, keep_for_filter: bool) -> cred::Input<'_> {
         let caller = &self.facts.caller;
         let user_namespace = self.namespaces.has(NamespaceKind::User);
-        let keep_groups = self.config.annotations.get(KEEP_GROUPS).is_some_and(|value| value == "1");
         cred::Input {
             id: &self.request.id,
-            authority: if caller.is_host_root() { cred::Authority::Host } else { cred::Authority::Limited },
+            authority: execution::authority(caller),
             user_namespace,
             verb: cred::plan::Verb::Create,
             keyring: self.request.keyring,
-            groups: if keep_groups { cred::Groups::Callers } else { cred::Groups::Additional },
+            groups: execution::groups(self.config),
             setgroups: self.setgroups(),
             maps: self.outside,
-            held: match user_namespace {
-                true => cred::Held::ALL,
-                false => cred::Held { permitted: caller.permitted, bounding: caller.bounding },
-            },
+            held: execution::held(caller, user_namespace),
             keep_for_filter,
             lsm: self.facts.lsm,
         }
@@ -215,19 +199,6 @@ impl Inner<'_> {
             }
             _ => None,
         }
-    }
-
-    fn program(&self, process: &Process) -> Program {
-        let mut env = process.env.clone();
-        if self.request.listen_fds > 0 {
-            for (name, value) in [("LISTEN_FDS", self.request.listen_fds), ("LISTEN_PID", 1)] {
-                if !env.iter().any(|entry| entry.strip_prefix(name).is_some_and(|rest| rest.starts_with('=')))
-                {
-                    env.push(format!("{name}={value}"));
-                }
-            }
-        }
-        Program { args: process.args.clone(), env, uid: process.user.uid }
     }
 
     fn setgroups(&self) -> cred::Setgroups {

@@ -198,7 +198,7 @@ impl Steps<'_> {
             mount::Root::MoveMount => "move the root over /",
         };
         self.add("pivot", how);
-        self.all(&plan.outside, cred::OutsideOp::name);
+        self.all(&plan.execution.outside, cred::OutsideOp::name);
     }
 
     /// init, until it waits for its start.
@@ -211,8 +211,8 @@ impl Steps<'_> {
             Mounts::Shared | Mounts::Joined => {}
         }
         self.all(&plan.sysctls.inside, |_| "sysctl inside");
-        self.all(&plan.inside, cred::InsideOp::name);
-        if let Some(program) = &plan.program {
+        self.all(&plan.execution.inside, cred::InsideOp::name);
+        if let Some(program) = &plan.execution.program {
             let name = program.args.first().map_or("", String::as_str);
             self.add("look-up", format_args!("look for the program {name:?}"));
         }
@@ -228,7 +228,7 @@ impl Steps<'_> {
         let plan = self.plan;
         self.hooks(Actor::Init, "startContainer hook", |hooks| &hooks.start_container);
         self.actor = Actor::Init;
-        if let Some(filter) = &plan.filter {
+        if let Some(filter) = &plan.execution.filter {
             let size = filter.program.instructions.len();
             self.add(
                 "filter",
@@ -241,8 +241,8 @@ impl Steps<'_> {
                 self.actor = Actor::Init;
             }
         }
-        if let Some(program) = &plan.program {
-            let kept = plan.preserved_fds;
+        if let Some(program) = &plan.execution.program {
+            let kept = plan.execution.descriptors.kept;
             let variables = program.env.len();
             self.add(
                 "execute",

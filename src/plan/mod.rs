@@ -1,16 +1,20 @@
 //! Config, Request and Facts become one value, the [`Plan`]. Pure: nothing here asks or changes the host.
 
 pub mod create;
+pub mod exec;
+mod execution;
 pub mod explain;
 pub mod order;
 pub mod proc_mount;
 
+pub use execution::{Descriptors, Execution, Program};
+
 use crate::{
-    cgroup, cred,
+    cgroup,
     hook::{self, Program as HookProgram, Redirection},
     mount, net,
     ns::{plan::Namespaces, sysctl},
-    rdt, seccomp,
+    rdt,
 };
 use std::path::PathBuf;
 
@@ -38,35 +42,12 @@ pub struct Plan {
     /// uid and gid, as the assembler sees them, of what is created in the root file system: the container's root. None
     /// where the assembler has these ids already.
     pub creator: Option<(u32, u32)>,
-    /// Done to init by pid.
-    pub outside: Vec<cred::OutsideOp>,
-    /// Done by init to itself.
-    pub inside: Vec<cred::InsideOp>,
-    /// What init executes; none where config.json has no process.
-    pub program: Option<Program>,
-    /// `process.consoleSize`: rows and columns of the terminal.
-    pub console_size: Option<(u16, u16)>,
-    /// The seccomp filter.
-    pub filter: Option<seccomp::plan::Filter>,
+    /// What becomes of init.
+    pub execution: Execution,
     /// The hooks.
     pub hooks: Hooks,
-    /// Signals that the caller ignores, bit n − 1 = signal n; the process is to have the default of each.
-    pub ignored_signals: u64,
-    /// Descriptors from 3 up that the process keeps: `--preserve-fds` and `LISTEN_FDS`.
-    pub preserved_fds: i32,
     /// For the log: what was asked for and is not going to happen.
     pub warnings: Vec<String>,
-}
-
-/// `process.args` and what is needed to find and run them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Program {
-    /// `process.args`
-    pub args: Vec<String>,
-    /// `process.env`, with `LISTEN_*` where descriptors are passed
-    pub env: Vec<String>,
-    /// Whose home directory `HOME` is.
-    pub uid: u32,
 }
 
 /// The hooks of a container, ready to run.

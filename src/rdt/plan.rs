@@ -40,6 +40,13 @@ pub struct Plan {
     pub owned: Vec<PathBuf>,
 }
 
+impl Plan {
+    /// What a later process of the container does.
+    pub fn joins(&self) -> Vec<RdtOp> {
+        self.ops.iter().filter(|op| matches!(op, RdtOp::Join(_))).cloned().collect()
+    }
+}
+
 impl fmt::Display for RdtOp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

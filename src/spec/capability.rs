@@ -55,6 +55,12 @@ pub fn bit(name: &str) -> Option<u64> {
     number(name).map(|number| 1 << number)
 }
 
+/// The full name of a capability that somebody typed: `CAP_SYS_ADMIN` for `sys_admin`.
+pub fn full_name(typed: &str) -> String {
+    let upper = typed.to_ascii_uppercase();
+    if upper.starts_with("CAP_") { upper } else { format!("CAP_{upper}") }
+}
+
 /// The names in a mask, lowest number first. Bits without a name are left out.
 pub fn names(mask: u64) -> impl Iterator<Item = &'static str> {
     NAMES.into_iter().enumerate().filter(move |(number, _)| mask >> number & 1 == 1).map(|(_, name)| name)

@@ -1,9 +1,52 @@
 //! Terminals: the ioctls of ioctl_tty(2), each on a descriptor, never through a path.
 
-use super::{check, check_fd, show};
-use crate::error::Result;
+use super::{
+    check, check_fd,
+    openat::{openat2, resolve},
+    show,
+};
+use crate::error::{Context, Error, Result};
 use libc::{c_int, winsize};
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+/// A new pseudo-terminal.
+#[derive(Debug)]
+pub struct Pty {
+    /// The end of the engine, or of the relay.
+    pub master: OwnedFd,
+    /// The container's end.
+    pub slave: OwnedFd,
+}
+
+/// `DEVPTS_SUPER_MAGIC`
+const DEVPTS_MAGIC: libc::__fsword_t = 0x1cd1;
+/// Device number of the multiplexer, `TTYAUX_MAJOR` and its third minor.
+const MULTIPLEXER: (u64, u64) = (5, 2);
+
+impl Pty {
+    /// Makes a pseudo-terminal in the devpts whose root directory is `devpts`, the container's own. No path leads through
+    /// the container's file system and no mount lies over the multiplexer, so nothing there can pass for a terminal
+    /// (CVE-2025-52565).
+    ///
+    /// # Errors
+    /// `devpts` is something else.
+    pub fn open(devpts: BorrowedFd<'_>) -> Result<Self> {
+        let hint = "a terminal needs a devpts on /dev/pts among the mounts";
+        if nix::sys::statfs::fstatfs(devpts).context("statfs /dev/pts")?.filesystem_type().0 != DEVPTS_MAGIC {
+            return Err(Error::new("/dev/pts is not a devpts").hint(hint));
+        }
+        let rules = resolve::BENEATH | resolve::NO_XDEV | resolve::NO_SYMLINKS;
+        let master = openat2(devpts, b"ptmx", libc::O_RDWR | libc::O_NOCTTY, 0, rules)
+            .context("open /dev/pts/ptmx")
+            .hint(hint)?;
+        let device = nix::sys::stat::fstat(&master).context("stat /dev/pts/ptmx")?.st_rdev;
+        if (nix::sys::stat::major(device), nix::sys::stat::minor(device)) != MULTIPLEXER {
+            crate::bail!("/dev/pts/ptmx is not the pty multiplexer (c 5:2)");
+        }
+        unlock(master.as_fd())?;
+        Ok(Self { slave: peer(master.as_fd())?, master })
+    }
+}
 
 /// The size of a terminal in characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +84,7 @@ pub fn set_controlling(terminal: BorrowedFd<'_>) -> Result<()> {
 }
 
 /// Lets the other end of a new pseudo-terminal be opened.
-pub fn unlock(master: BorrowedFd<'_>) -> Result<()> {
+fn unlock(master: BorrowedFd<'_>) -> Result<()> {
     let off: c_int = 0;
     // SAFETY: `off` lives across the call.
     let ret = unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCSPTLCK, &raw const off) };

@@ -12,7 +12,7 @@ use urun::{
     error::Result,
     mount,
     plan::{
-        Plan,
+        Descriptors, Plan,
         create::{Request, plan},
     },
     spec::{self, Config, IdMap, example},
@@ -98,8 +98,7 @@ pub fn planned(config: &Config, host: Host) -> Result<Plan> {
         bundle: "/bundle".into(),
         root: mount::Root::Pivot,
         keyring: cred::Keyring::Containers,
-        preserved_fds: 0,
-        listen_fds: 0,
+        descriptors: Descriptors::default(),
         driver: cgroup::plan::Driver::Cgroupfs,
     };
     plan(config, &request, &host.facts(config))

@@ -101,7 +101,7 @@ fn every_config_of_an_engine_loads_and_an_independent_reader_agrees() {
 fn every_process_of_an_engine_loads_and_an_independent_reader_agrees() {
     for (path, bytes) in documents("processes") {
         let process =
-            spec::load_process(&bytes).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            spec::load_process(&bytes, None).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         compare_process(&process, &serde_json::from_slice(&bytes).unwrap());
     }
 }

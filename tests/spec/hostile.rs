@@ -9,7 +9,7 @@ use urun::spec;
 fn load_all(bytes: &[u8]) {
     // Whether each is accepted is not the question here.
     drop(spec::load(bytes));
-    drop(spec::load_process(bytes));
+    drop(spec::load_process(bytes, None));
     drop(spec::load_resources(bytes));
 }
 

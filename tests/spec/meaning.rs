@@ -168,7 +168,7 @@ fn absent_null_and_empty_mean_the_same() {
         for (key, value) in extra.as_object().unwrap() {
             process[key] = value.clone();
         }
-        spec::load_process(process.to_string().as_bytes()).unwrap()
+        spec::load_process(process.to_string().as_bytes(), None).unwrap()
     };
     let plain = format!("{:?}", process(json!({})));
     for extra in [

@@ -49,14 +49,15 @@ pub fn load(bytes: &[u8]) -> Result<Config> {
     Ok(Config { warnings: report.warnings(), ..config })
 }
 
-/// Reads the process.json of `exec`: the `process` object alone. Capabilities that do not exist are left out.
+/// Reads the process.json of `exec`: the `process` object alone. Capabilities that do not exist are left out. What the
+/// document is silent about is as in `container`, the process of config.json.
 ///
 /// # Errors
 /// As [`load`].
-pub fn load_process(bytes: &[u8]) -> Result<Process> {
+pub fn load_process(bytes: &[u8], container: Option<&Process>) -> Result<Process> {
     let tree = Tree::parse(bytes)?;
     let report = Report::default();
-    let process = process::process(Node::root(&tree, &report).required());
+    let process = process::later(Node::root(&tree, &report).required(), container);
     report.check()?;
     Ok(process)
 }

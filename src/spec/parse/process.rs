@@ -37,6 +37,32 @@ pub(super) fn process(node: Node<'_>) -> Process {
     }
 }
 
+/// A later process of a container. Identity and limits that it does not name are those of the first one, as in runc; an
+/// object of capabilities, even an empty one, names all five sets.
+pub(super) fn later(node: Node<'_>, container: Option<&Process>) -> Process {
+    let process = process(node);
+    let Some(container) = container else { return process };
+    let names = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
+    let label = |own: Option<String>, other: &Option<String>| if names(&own) { own } else { other.clone() };
+    Process {
+        capabilities: match node.get("capabilities").is_given() {
+            true => process.capabilities,
+            false => container.capabilities,
+        },
+        rlimits: match process.rlimits.is_empty() {
+            true => container.rlimits.clone(),
+            false => process.rlimits,
+        },
+        oom_score_adj: process.oom_score_adj.or(container.oom_score_adj),
+        apparmor_profile: label(process.apparmor_profile, &container.apparmor_profile),
+        selinux_label: label(process.selinux_label, &container.selinux_label),
+        scheduler: process.scheduler.or(container.scheduler),
+        io_priority: process.io_priority.or(container.io_priority),
+        user: User { umask: process.user.umask.or(container.user.umask), ..process.user },
+        ..process
+    }
+}
+
 /// What stands for a process that could not be read.
 fn nothing() -> Process {
     Process {

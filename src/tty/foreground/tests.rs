@@ -44,7 +44,7 @@ fn plain(script: &str, stdout: BorrowedFd<'_>) -> Spawned {
 
 /// A container's process with a terminal, and its master.
 fn with_terminal(script: &str) -> (Spawned, OwnedFd) {
-    let pty = crate::tty::pty::open(File::open("/dev/pts").unwrap().as_fd()).unwrap();
+    let pty = crate::tty::Pty::open(File::open("/dev/pts").unwrap().as_fd()).unwrap();
     let enter = || apply::make_controlling(pty.slave.as_fd());
     let slave = pty.slave.as_fd();
     (start(&["/bin/sh", "-c", script], [slave; 3], Some(&enter)), pty.master)

@@ -8,7 +8,7 @@ use std::{
 
 /// A relay between the given ends, and the container's end of its terminal.
 fn relay<'a>(stdin: &'a File, stdout: &'a File) -> (Relay<'a>, File) {
-    let pty = crate::tty::pty::open(File::open("/dev/pts").unwrap().as_fd()).unwrap();
+    let pty = crate::tty::Pty::open(File::open("/dev/pts").unwrap().as_fd()).unwrap();
     (Relay::new(pty.master, stdin.as_fd(), stdout.as_fd()).unwrap(), pty.slave.into())
 }
 
