@@ -88,7 +88,7 @@ fn failure_is_a_sentence_and_a_remedy() {
         (&["kill", "c", "KILL"], 1, "container \"c\" does not exist\n"),
         (&["frob"], 1, "unknown command \"frob\"\nhint: urun --help lists the commands\n"),
         (&["--frob"], 1, "urun: unknown flag --frob\nhint: urun --help lists the flags\n"),
-        (&["exec", "c", "true"], 255, "the command exec is not supported yet by this version of urun\n"),
+        (&["exec", "c", "true"], 255, "container \"c\" does not exist\n"),
         (
             &["checkpoint", "--help"],
             1,

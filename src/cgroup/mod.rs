@@ -6,6 +6,7 @@
 //! systems that were proven to be cgroup file systems; a name with `..`, NUL or a newline never gets that far.
 
 pub mod apply;
+mod below;
 mod bpf;
 mod device;
 mod dir;

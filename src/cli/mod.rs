@@ -5,15 +5,17 @@
 //! rest already goes to the log that the caller asked for.
 
 pub mod args;
+mod exec;
 mod flags;
 mod help;
 pub mod request;
 mod split;
 
 pub use args::{
-    Command, CreateArgs, DeleteArgs, ExecArgs, ExecCommand, ExecProgram, Globals, KillArgs, ListForm,
-    LogFormat, LogLevel, RunArgs, Selection, SpecArgs, Target,
+    Command, CreateArgs, DeleteArgs, Globals, KillArgs, ListForm, LogFormat, LogLevel, RunArgs, Selection,
+    SpecArgs, Target,
 };
+pub use exec::{ExecArgs, ExecCommand, ExecProgram};
 pub use request::{CreateRequest, ExecRequest, Name, state_root};
 
 use crate::error::{Error, Result};

@@ -1,6 +1,9 @@
 //! What the user meant: paths made absolute, defaults filled in.
 
-use super::args::{CreateArgs, ExecArgs, ExecProgram, Globals, RunArgs, Target};
+use super::{
+    args::{CreateArgs, Globals, RunArgs, Target},
+    exec::{ExecArgs, ExecProgram},
+};
 use crate::{
     bail,
     error::{Context, Error, Result},

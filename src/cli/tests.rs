@@ -29,6 +29,12 @@ fn everything_that_engines_send_is_understood() {
         let is_right = match (verb, &parsed) {
             ("create", Ok(Command::Create(args))) => args.bundle.is_some() && args.pid_file.is_some(),
             ("run", Ok(Command::Run(args))) => args.keep && !args.detach,
+            ("exec", Ok(Command::Exec(args))) => {
+                matches!(args.program, ExecProgram::Document(_))
+                    && args.pid_file.is_some() == argv.contains("--pid-file")
+                    && args.detach == argv.contains("--detach")
+                    && args.console_socket.is_some() == argv.contains("--console-socket")
+            }
             ("start", Ok(Command::Start(_)))
             | ("state", Ok(Command::State(_)))
             | ("features", Ok(Command::Features))
@@ -102,6 +108,40 @@ fn clustered_letters_are_told_apart_from_long_words() {
 }
 
 #[test]
+fn a_command_to_execute_keeps_its_own_flags() {
+    let argv = "exec -t=false -dt --user 5:6 -g 7 --additional-gids=8 -e A=1 --env=B=2 -c kill --cap CAP_CHOWN --cwd / \
+                --cgroup x --cgroup cpu,cpuacct:y --preserve-fds 2 --apparmor a --process-label l --no-new-privs \
+                --ignore-paused --no-new-keyring -no-subreaper c sh -c x --tty";
+    let Command::Exec(args) = parse(argv).unwrap() else { panic!() };
+    let command = ExecCommand {
+        args: ["sh", "-c", "x", "--tty"].map(str::to_owned).to_vec(),
+        cwd: Some("/".into()),
+        env: vec!["A=1".to_owned(), "B=2".to_owned()],
+        user: Some((5, Some(6))),
+        additional_gids: vec![7, 8],
+        capabilities: 1 << 5 | 1,
+        selinux_label: Some("l".to_owned()),
+        apparmor_profile: Some("a".to_owned()),
+        no_new_privileges: true,
+    };
+    let expected = ExecArgs {
+        id: "c".parse().unwrap(),
+        program: ExecProgram::Command(command),
+        tty: true,
+        detach: true,
+        cgroup: vec!["x".to_owned(), "cpu,cpuacct:y".to_owned()],
+        ignore_paused: true,
+        console_socket: None,
+        pid_file: None,
+        pidfd_socket: None,
+        preserve_fds: 2,
+        no_new_keyring: true,
+        no_subreaper: true,
+    };
+    assert_eq!(args, expected);
+}
+
+#[test]
 fn a_path_is_a_bundle_and_a_name_is_an_id() {
     for (argv, is_bundle) in [
         ("run ./web", true),
@@ -144,7 +184,14 @@ fn errors_of_the_command_line_read_well() {
         "--log-format xml list",
         "--debug=maybe list",
         "frobnicate",
-        "exec c sh -c x",
+        "exec c",
+        "exec --user root c sh",
+        "exec --user 1:2:3 c sh",
+        "exec --env NAME c sh",
+        "exec --cwd here c sh",
+        "exec --cap CAP_EVERYTHING c sh",
+        "exec --process p.json c sh",
+        "exec --additional-gids=staff c sh",
         "checkpoint --help",
         "help restore",
         "create",

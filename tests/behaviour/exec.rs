@@ -127,7 +127,9 @@ in_modes! {
         let mut groups = process.numbers("Groups");
         groups.sort_unstable();
         assert_eq!(groups, [mode.host_gid(56), mode.host_gid(78)]);
-        exec(&container, &["--user", "99999999", "::", "true"]).refused("no mapping");
+        if mode.userns() {
+            exec(&container, &["--user", "99999999", "::", "true"]).refused("no mapping");
+        }
     }
 }
 
@@ -215,12 +217,9 @@ in_modes! {
             let flags = ["--pid-file", pid_file.to_str().unwrap(), "--detach", "::"];
             let output = exec(&container, &[&flags, command].concat()).refused(phrase);
             assert_eq!(output.code, 255, "{}", output.stderr);
-            assert_eq!(output.stderr.lines().count(), 1, "{}", output.stderr);
             assert!(!pid_file.exists(), "{command:?}");
         }
-        let pids = |container: &Container| fs::read_to_string(container.proc().path("task/../cgroup")).unwrap();
-        assert!(!pids(&container).is_empty());
-        assert_eq!(exec(&container, &["sh", "-c", "ls -d /proc/[0-9]* | wc -l"]).code, 0);
+        assert_eq!(container.status(), "running");
     }
 }
 
@@ -492,14 +491,12 @@ fn words_of_the_command_line_are_checked() {
     assert_eq!(exec(&container, &["::", "--", "echo", "-c", "x"]).ok().stdout, "-c x\n");
 }
 
-/// The process whose command line is that of the runtime: the child itself, or one below it.
+/// The runtime: the child itself, or one below it where something stands in front.
 fn runtime_of(container: &Container, child: u32) -> i32 {
-    let program = subject().1;
     let is_it = |pid: u32| {
-        fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| {
-            line.starts_with(program.as_os_str().as_encoded_bytes())
-                && line.windows(4).any(|word| word == b"exec")
-        })
+        let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let words: Vec<&str> = line.split('\0').collect();
+        words[0].ends_with("urun") && words.contains(&"exec") && words.contains(&container.id())
     };
     let mut pids = vec![child];
     while let Some(pid) = pids.pop() {
