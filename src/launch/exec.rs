@@ -60,14 +60,31 @@ pub trait Host {
 
 /// Makes the process up to execve(2). On failure nothing of it is left.
 pub fn enter(setting: &Setting<'_>, host: &mut dyn Host) -> Result<Launched> {
-    let (mut to_stage, far) = link::pair()?;
-    let (mut to_process, process_far) = link::pair()?;
-    let stage = clone::spawn(&Birth { flags: 0, cgroup: setting.cgroup }, || {
+    let (to_stage, far) = link::pair()?;
+    let (to_process, process_far) = link::pair()?;
+    let maker = clone::spawn(&Birth { flags: 0, cgroup: setting.cgroup }, || {
         // The copies of the runtime's ends have to go, or the end of a line is never heard.
         let closed = [to_stage.as_fd(), to_process.as_fd()].into_iter().try_for_each(sys::fd::close_copy);
         closed.map_or(1, |()| stage(setting, &far, process_far))
     })
     .context("make a process in the container's control group")?;
+    serve(setting, host, maker, Lines { stage: to_stage, process: to_process })
+}
+
+/// The runtime's ends.
+pub(super) struct Lines {
+    pub(super) stage: Link<Go, FromStage>,
+    pub(super) process: Link<ToInit, FromInit>,
+}
+
+/// Hears of the birth, does its part and hears that the process is ready. On failure both processes are gone.
+pub(super) fn serve(
+    setting: &Setting<'_>,
+    host: &mut dyn Host,
+    stage: Child,
+    lines: Lines,
+) -> Result<Launched> {
+    let Lines { stage: mut to_stage, process: mut to_process } = lines;
     let mut born = Born { maker: Some(stage), init: None };
     let process = born.init.insert(hear_birth(&mut to_stage, host, &mut born.maker)?);
     host.born(process)?;
@@ -130,17 +147,18 @@ fn stage(setting: &Setting<'_>, link: &Link<FromStage, Go>, process: Link<FromIn
 
 fn join(setting: &Setting<'_>, link: &Link<FromStage, Go>, process: Link<FromInit, ToInit>) -> Result<i32> {
     let plan = setting.plan;
-    if plan.shows_itself {
-        prctl::set_dumpable(true)?;
-    }
+    // In a container that shares the host's processes this one is in sight from the beginning.
+    prctl::set_dumpable(plan.shows_itself)?;
     let own = nix::unistd::getpid().as_raw();
     for note in cred::apply::apply(&plan.before, own, setting.proc)? {
         link.say(&FromStage::Note(note))?;
     }
-    // From the next step on this process is in the container's sight.
     prctl::set_dumpable(false)?;
     sys::ns::setns(setting.container, ns::apply::flags(&plan.joins))
         .context("join the container's namespaces")?;
+    // The change of user namespace has set it to fs.suid_dumpable, and what is born next is in the container's sight
+    // (CVE-2016-9962).
+    prctl::set_dumpable(false)?;
     let birth = Birth { flags: libc::CLONE_PARENT as u64, cgroup: None };
     let child = clone::spawn(&birth, || live(setting, process)).context("make a process in the container")?;
     Ok(child.pid)

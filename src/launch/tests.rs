@@ -21,6 +21,8 @@ use std::{
     time::Duration,
 };
 
+mod exec_peers;
+
 /// What a peer does next. A peer that is through with its list ends with status 3.
 #[derive(Debug)]
 enum Act<Says> {

@@ -1,6 +1,9 @@
 //! The plan of `exec`: the process of a container that stands already.
 
-use super::{Descriptors, Execution, execution};
+use super::{
+    Descriptors, Execution, execution,
+    explain::{self, Actor, Step},
+};
 use crate::{
     cred,
     error::Result,
@@ -10,6 +13,7 @@ use crate::{
     seccomp,
     spec::{Config, NamespaceKind, Process},
 };
+use std::fmt::{self, Display, Formatter};
 
 /// What the caller asks for, beyond the process.
 #[derive(Clone, Debug)]
@@ -57,6 +61,45 @@ pub struct Plan {
     pub execution: Execution,
     /// For the log: what was asked for and is not going to happen.
     pub warnings: Vec<String>,
+}
+
+impl Plan {
+    /// The steps from the first to execve(2).
+    pub fn steps(&self) -> Vec<Step> {
+        let mut steps = Vec::new();
+        let mut add = |actor, name, text: String| steps.push(Step { actor, name, text });
+        for op in &self.before {
+            add(Actor::Stage, "inherited", op.to_string());
+        }
+        let kinds: Vec<_> = self.joins.iter().map(|kind| explain::word(*kind)).collect();
+        add(Actor::Stage, "join", format!("join the container's namespaces: {}", kinds.join(" ")));
+        add(Actor::Stage, "birth", "give birth to the process".to_owned());
+        for op in &self.execution.outside {
+            add(Actor::Runtime, op.name(), op.to_string());
+        }
+        if self.terminal {
+            add(Actor::Process, "terminal", "make a terminal of the container's devpts".to_owned());
+        }
+        for op in &self.execution.inside {
+            add(Actor::Process, op.name(), op.to_string());
+        }
+        if self.dies_with_caller {
+            add(Actor::Process, "end with the caller", "end when the caller is killed".to_owned());
+        }
+        if let Some(program) = &self.execution.program {
+            add(Actor::Process, "look-up", explain::look_up(program));
+        }
+        explain::execution(&self.execution, Actor::Process, &mut add);
+        steps
+    }
+}
+
+impl Display for Plan {
+    /// One step a line, below the name of the process that does it; then the warnings.
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        explain::write(f, &self.steps())?;
+        self.warnings.iter().try_for_each(|warning| writeln!(f, "warning: {warning}"))
+    }
 }
 
 /// Decides everything. `config` is the container's own.

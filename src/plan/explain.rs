@@ -1,7 +1,7 @@
 //! A plan as the steps of a launch, in the order in which they happen: for people, golden tests, and the table of
 //! reasons in [`super::order`].
 
-use super::{Hooks, Plan};
+use super::{Execution, Hooks, Plan, Program};
 use crate::{
     cgroup::{Version, plan as groups},
     cred, hook, mount,
@@ -21,6 +21,8 @@ pub enum Actor {
     Stage,
     /// It becomes the container's process.
     Init,
+    /// It becomes a later process of the container.
+    Process,
 }
 
 /// One step.
@@ -213,8 +215,7 @@ impl Steps<'_> {
         self.all(&plan.sysctls.inside, |_| "sysctl inside");
         self.all(&plan.execution.inside, cred::InsideOp::name);
         if let Some(program) = &plan.execution.program {
-            let name = program.args.first().map_or("", String::as_str);
-            self.add("look-up", format_args!("look for the program {name:?}"));
+            self.add("look-up", look_up(program));
         }
         self.actor = Actor::Runtime;
         if self.groups().iter().any(|group| !group.late.is_empty()) {
@@ -227,28 +228,9 @@ impl Steps<'_> {
     fn run(&mut self) {
         let plan = self.plan;
         self.hooks(Actor::Init, "startContainer hook", |hooks| &hooks.start_container);
-        self.actor = Actor::Init;
-        if let Some(filter) = &plan.execution.filter {
-            let size = filter.program.instructions.len();
-            self.add(
-                "filter",
-                format_args!("load a filter of {size} instructions, flags {:#x}", filter.flags),
-            );
-            if let Some(listener) = &filter.listener {
-                self.actor = Actor::Runtime;
-                let path = listener.path.display();
-                self.add("listener", format_args!("send the filter's listener to {path}"));
-                self.actor = Actor::Init;
-            }
-        }
-        if let Some(program) = &plan.execution.program {
-            let kept = plan.execution.descriptors.kept;
-            let variables = program.env.len();
-            self.add(
-                "execute",
-                format_args!("execute {:?}, {variables} variables, {kept} descriptors", program.args),
-            );
-        }
+        execution(&plan.execution, Actor::Init, &mut |actor, name, text| {
+            self.done.push(Step { actor, name, text });
+        });
         self.hooks(Actor::Runtime, "poststart hook", |hooks| &hooks.poststart);
         self.hooks(Actor::Runtime, "poststop hook", |hooks| &hooks.poststop);
     }
@@ -264,8 +246,46 @@ impl Steps<'_> {
     }
 }
 
+/// The look-up of a program.
+pub(super) fn look_up(program: &Program) -> String {
+    format!("look for the program {:?}", program.args.first().map_or("", String::as_str))
+}
+
+/// The last steps of a process: filter and execve(2).
+pub(super) fn execution(
+    execution: &Execution,
+    process: Actor,
+    add: &mut dyn FnMut(Actor, &'static str, String),
+) {
+    if let Some(filter) = &execution.filter {
+        let size = filter.program.instructions.len();
+        add(process, "filter", format!("load a filter of {size} instructions, flags {:#x}", filter.flags));
+        if let Some(listener) = &filter.listener {
+            let text = format!("send the filter's listener to {}", listener.path.display());
+            add(Actor::Runtime, "listener", text);
+        }
+    }
+    if let Some(program) = &execution.program {
+        let (variables, kept) = (program.env.len(), execution.descriptors.kept);
+        let text = format!("execute {:?}, {variables} variables, {kept} descriptors", program.args);
+        add(process, "execute", text);
+    }
+}
+
+/// One step a line, below the name of the process that does it.
+pub(super) fn write(f: &mut Formatter<'_>, steps: &[Step]) -> fmt::Result {
+    let mut actor = None;
+    for step in steps {
+        if actor.replace(step.actor) != Some(step.actor) {
+            writeln!(f, "{}", step.actor)?;
+        }
+        step.text.lines().try_for_each(|line| writeln!(f, "  {line}"))?;
+    }
+    Ok(())
+}
+
 /// As config.json calls it.
-fn word(kind: NamespaceKind) -> &'static str {
+pub(super) fn word(kind: NamespaceKind) -> &'static str {
     match kind {
         NamespaceKind::Pid => "pid",
         NamespaceKind::Network => "network",
@@ -297,6 +317,7 @@ impl Display for Actor {
             Self::Assembler => "assembler",
             Self::Stage => "stage",
             Self::Init => "init",
+            Self::Process => "process",
         })
     }
 }
@@ -304,13 +325,7 @@ impl Display for Actor {
 impl Display for Plan {
     /// One step a line, below the name of the process that does it; then the warnings.
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let mut actor = None;
-        for step in steps(self) {
-            if actor.replace(step.actor) != Some(step.actor) {
-                writeln!(f, "{}", step.actor)?;
-            }
-            step.text.lines().try_for_each(|line| writeln!(f, "  {line}"))?;
-        }
+        write(f, &steps(self))?;
         if let groups::Plan::Groups { ignored, .. } = &self.cgroup
             && !ignored.is_empty()
         {

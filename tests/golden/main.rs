@@ -11,11 +11,13 @@ use urun::{
     cgroup, cred,
     error::Result,
     mount,
+    ns::idmap::Outside,
     plan::{
         Descriptors, Plan,
         create::{Request, plan},
+        exec,
     },
-    spec::{self, Config, IdMap, example},
+    spec::{self, Config, IdMap, NamespaceKind, Process, example},
 };
 
 /// Which config.json files are planned on which hosts; the others say nothing new.
@@ -102,6 +104,65 @@ pub fn planned(config: &Config, host: Host) -> Result<Plan> {
         driver: cgroup::plan::Driver::Cgroupfs,
     };
     plan(config, &request, &host.facts(config))
+}
+
+/// Every recorded process.json by name, and the process that has everything.
+pub fn processes() -> Vec<(String, Process)> {
+    let entries = std::fs::read_dir(folder().join("processes")).unwrap();
+    let mut all: Vec<(String, Process)> = entries
+        .map(|entry| {
+            let path = entry.unwrap().path();
+            let process = spec::load_process(&std::fs::read(&path).unwrap(), None).unwrap();
+            (path.file_stem().unwrap().to_str().unwrap().to_owned(), process)
+        })
+        .collect();
+    all.extend(config(EVERYTHING, Host::Podman).process.map(|process| (EVERYTHING.to_owned(), process)));
+    all.sort_by(|a, b| a.0.cmp(&b.0));
+    all
+}
+
+/// The plan of `exec` in a container with a user namespace and a filter, as an engine calls it.
+pub fn entered(process: &Process, host: Host) -> Result<exec::Plan> {
+    let config = config("crio-b-userns-01", host);
+    let facts = host.facts(&config);
+    let maps = |lines: &[IdMap]| lines.to_vec();
+    let facts = exec::Facts {
+        caller: facts.caller,
+        apart: vec![NamespaceKind::User, NamespaceKind::Mount, NamespaceKind::Pid],
+        outside: Outside::Mapped {
+            uids: maps(&config.linux.uid_mappings),
+            gids: maps(&config.linux.gid_mappings),
+        },
+        setgroups: cred::Setgroups::Allowed,
+        lsm: facts.lsm,
+    };
+    let request = exec::Request {
+        id: "box".to_owned(),
+        keyring: cred::Keyring::Containers,
+        descriptors: Descriptors::default(),
+        foreground: process.terminal,
+    };
+    exec::plan(&config, process, &request, &facts)
+}
+
+#[test]
+fn plans_of_exec_are_what_they_were() {
+    let mut all = String::new();
+    for (name, process) in processes() {
+        for host in [Host::Root, Host::Range] {
+            let plan = match entered(&process, host) {
+                Ok(plan) => plan.to_string(),
+                Err(error) => format!("error: {error}\n"),
+            };
+            all.push_str(&format!("== {name} on {host:?}\n{plan}"));
+        }
+    }
+    let path = folder().join("exec.txt");
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, &all).unwrap();
+    }
+    let before = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(before == all, "UPDATE_GOLDEN=1 accepts the new plans\n{}", difference(&before, &all));
 }
 
 fn text(name: &str, host: Host) -> String {

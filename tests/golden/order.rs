@@ -1,6 +1,6 @@
 //! The order of steps in every plan that there is, against the table of reasons.
 
-use crate::{EVERYTHING, Host, SPEC, config, planned, recorded};
+use crate::{EVERYTHING, Host, SPEC, config, entered, planned, processes, recorded};
 use urun::plan::{
     explain::steps,
     order::{RULES, check},
@@ -16,6 +16,13 @@ fn plans() -> Vec<(String, Vec<&'static str>)> {
         for host in Host::ALL {
             let Ok(plan) = planned(&config(&name, host), host) else { continue };
             let steps = steps(&plan).iter().map(|step| step.name).collect();
+            all.push((format!("{name} on {host:?}"), steps));
+        }
+    }
+    for (name, process) in processes() {
+        for host in Host::ALL {
+            let Ok(plan) = entered(&process, host) else { continue };
+            let steps = plan.steps().iter().map(|step| step.name).collect();
             all.push((format!("{name} on {host:?}"), steps));
         }
     }
