@@ -150,7 +150,9 @@ fn user(text: &str) -> Result<(u32, Option<u32>)> {
         Some((uid, gid)) => (uid, Some(gid)),
         None => (text, None),
     };
-    let id = |text: &str| text.parse::<u32>().ok().filter(|&id| id != u32::MAX);
+    // Digits alone: from_str would take a sign. The highest number means "leave alone" to the kernel.
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let id = |text: &str| text.parse::<u32>().ok().filter(|&id| digits(text) && id != u32::MAX);
     match (id(uid), gid.map(id)) {
         (Some(uid), None) => Ok((uid, None)),
         (Some(uid), Some(Some(gid))) => Ok((uid, Some(gid))),

@@ -12,6 +12,7 @@ mod common;
 
 mod canary;
 mod crash;
+mod exec;
 mod identity;
 mod leaks;
 mod paths;

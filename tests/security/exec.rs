@@ -1,0 +1,178 @@
+//! A process on its way into a container that lives and is hostile (SEC-20 to SEC-24 and SEC-32, exec).
+
+use crate::common::{Bundle, Container, Mode, Output, Proc, in_modes, only_ours, subject, wait_until};
+use serde_json::json;
+use std::{
+    fs::{self, File},
+    os::{fd::AsRawFd, unix::process::CommandExt},
+    path::Path,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+/// How many times a process enters while somebody looks; bounded by [`TIME`] as well.
+const ROUNDS: u32 = 500;
+/// How long a race may take.
+const TIME: Duration = Duration::from_secs(10);
+
+fn exec(container: &Container, flags: &[&str], command: &[&str]) -> Output {
+    container.bundle().call(&[&["exec"], flags, &[container.id()], command].concat())
+}
+
+in_modes! {
+    /// CVE-2019-5736: the image's program is the runtime itself, and a neighbour tries to write to what it executes.
+    [root root_userns rootless_range]
+    fn sec_20_exec_of_the_runtime_does_not_give_its_file_away(mode) {
+        if only_ours("another runtime's file would be the machine's own") {
+            return;
+        }
+        let binary = subject().1;
+        let before = fs::read(&binary).unwrap();
+        let script = "while :; do for p in /proc/[0-9]*; do (echo evil >>$p/exe) 2>/dev/null && echo wrote $p; done; done";
+        let powers = json!(["CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_FOWNER", "CAP_CHOWN"]);
+        let container = Bundle::new(mode)
+            .rootfs(|root| {
+                let script = root.join("bin/evil");
+                fs::write(&script, "#!/proc/self/exe\n").unwrap();
+                fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+            })
+            .put("/process/capabilities", json!({"bounding": powers, "effective": powers, "permitted": powers}))
+            .sh(script)
+            .start();
+        for _ in 0..10 {
+            exec(&container, &[], &["/bin/evil"]);
+            exec(&container, &[], &["/proc/self/exe", "--version"]);
+        }
+        assert!(fs::read(&binary).unwrap() == before, "the runtime's file was overwritten");
+    }
+}
+
+in_modes! {
+    /// CVE-2024-21626: `exec --cwd` into a directory of the host that the runtime still holds.
+    [root root_userns rootless_range]
+    fn sec_21_exec_never_works_outside(mode) {
+        let container = Bundle::new(mode)
+            .rootfs(|root| std::os::unix::fs::symlink("/proc/self/fd/4/..", root.join("link")).unwrap())
+            .start();
+        for number in 3..16 {
+            for cwd in [format!("/proc/self/fd/{number}"), format!("/proc/self/fd/{number}/../..")] {
+                assert_ne!(exec(&container, &["--cwd", &cwd], &["pwd"]).code, 0, "cwd {cwd}");
+            }
+        }
+        assert_ne!(exec(&container, &["--cwd", "/link"], &["pwd"]).code, 0);
+    }
+}
+
+in_modes! {
+    /// What the caller has open stays outside, whatever the number.
+    fn sec_22_exec_takes_nothing_along(mode) {
+        let container = Bundle::new(mode).start();
+        let pid_file = container.bundle().dir().join("exec.pid");
+        let id = container.id();
+        let mut command = container.bundle().command(&[
+            "exec", "--detach", "--pid-file", pid_file.to_str().unwrap(), id, "sleep", "100",
+        ]);
+        let root = File::open("/").unwrap();
+        let number = root.as_raw_fd();
+        // SAFETY: dup2 is safe between fork and exec.
+        unsafe {
+            command.pre_exec(move || {
+                for copy in 100..300 {
+                    if libc::dup2(number, copy) == -1 {
+                        return Err(std::io::Error::last_os_error());
+                    }
+                }
+                Ok(())
+            });
+        }
+        container.bundle().call_command(command).ok();
+        assert_eq!(Proc(fs::read_to_string(&pid_file).unwrap().parse().unwrap()).fds(), [0, 1, 2]);
+    }
+}
+
+fn attacker(to: &Path) {
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/security/exec_attacker.c");
+    let status = Command::new("gcc").args(["-O2", "-static", "-o"]).arg(to).arg(source).status().unwrap();
+    assert!(status.success());
+}
+
+in_modes! {
+    /// CVE-2016-9962: root of the container, who may ptrace there, tries every process that enters until it has executed.
+    [root_userns rootless_range]
+    fn sec_23_nobody_inside_looks_into_a_process_that_enters(mode) {
+        if only_ours("the attacker knows the runtime by its name") {
+            return;
+        }
+        let powers = json!(["CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH"]);
+        let container = Bundle::new(mode)
+            .rootfs(|root| attacker(&root.join("bin/attacker")))
+            .put("/process/capabilities", json!({"bounding": powers, "effective": powers, "permitted": powers}))
+            .args(["attacker"])
+            .start();
+        let (begin, mut rounds) = (Instant::now(), 0);
+        while rounds < ROUNDS && begin.elapsed() < TIME {
+            exec(&container, &[], &["true"]).ok();
+            rounds += 1;
+        }
+        let inside = |name: &str| container.proc().inside(name);
+        fs::write(inside("stop"), "").unwrap();
+        wait_until("the attacker has counted", || fs::read_to_string(inside("tries")).is_ok_and(|text| !text.is_empty()));
+        let tries: u32 = fs::read_to_string(inside("tries")).unwrap().trim().parse().unwrap();
+        let found = fs::read_to_string(inside("found")).unwrap_or_default();
+        println!("{rounds} processes entered, {tries} looks at them");
+        assert!(tries > rounds / 4, "{tries} looks in {rounds} rounds prove nothing");
+        assert_eq!(found, "");
+    }
+}
+
+in_modes! {
+    /// CVE-2024-21626, second form: the program is looked up through a directory of the host.
+    [root root_userns rootless_range]
+    fn sec_24_exec_of_a_descriptor_finds_no_program_of_the_host(mode) {
+        let container = Bundle::new(mode).start();
+        let host = container.bundle().scratch().dir("host", mode.caller(), 0o755);
+        fs::copy("/bin/busybox", host.join("escaped")).unwrap();
+        let up = "/..".repeat(12);
+        let entries: Vec<String> = (0..64).map(|number| format!("/proc/self/fd/{number}{up}{}", host.display())).collect();
+        let path = format!("PATH={}", entries.join(":"));
+        assert_ne!(exec(&container, &["--env", &path], &["escaped", "true"]).code, 0);
+        for entry in ["/proc/self/cwd", "/proc/self/root"] {
+            let program = format!("{entry}{up}{}/escaped", host.display());
+            assert_ne!(exec(&container, &[], &[&program, "true"]).code, 0, "{program}");
+        }
+    }
+}
+
+/// CVE-2026-30892: a user that is not understood is an error and never root.
+#[test]
+fn sec_32_the_user_is_the_one_that_was_asked_for_or_none() {
+    let container = Bundle::new(Mode::RootUserns).start();
+    let ids = |text: &str| {
+        let output = exec(&container, &["--user", text], &["sh", "-c", "echo $(id -u):$(id -g)"]);
+        (output.code == 0).then(|| output.stdout.trim().to_owned())
+    };
+    for (typed, expected) in [
+        ("1", Some("1:0")),
+        ("1:2", Some("1:2")),
+        ("0", Some("0:0")),
+        ("65535:65535", Some("65535:65535")),
+        ("65536", None),
+        ("1:65536", None),
+        ("-1", None),
+        ("4294967295", None),
+        ("4294967296", None),
+        ("18446744073709551617", None),
+        ("1:", None),
+        (":1", None),
+        ("", None),
+        ("abc", None),
+        ("1 ", None),
+        (" 1", None),
+        ("+1", None),
+        ("0x1", None),
+        ("1:2:3", None),
+        ("root", None),
+    ] {
+        assert_eq!(ids(typed).as_deref(), expected, "{typed:?}");
+    }
+}
