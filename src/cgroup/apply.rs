@@ -214,8 +214,7 @@ fn enable(dir: &Dir, controllers: &[String], refusals: &mut Refusals) {
 
 /// Refuses a group that somebody uses, in the words of runc.
 fn refuse_used(dir: &Dir, version: Version) -> Result<()> {
-    let mut pids = Vec::new();
-    super::group::collect(dir, &mut pids)?;
+    let pids = super::tree::processes(dir)?;
     let name = || format!("cgroup {}", dir.name().display());
     if !pids.is_empty() {
         return Err(Error::new(format_args!(

@@ -69,6 +69,12 @@ pub enum Command {
     Delete(DeleteArgs),
     /// `list`
     List(ListForm),
+    /// `ps`
+    Ps(PsArgs),
+    /// `pause ID`
+    Pause(ContainerId),
+    /// `resume ID`
+    Resume(ContainerId),
     /// `spec`
     Spec(SpecArgs),
     /// `features`
@@ -166,6 +172,17 @@ pub enum ListForm {
     Quiet,
 }
 
+/// `ps`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PsArgs {
+    /// Whose processes.
+    pub id: ContainerId,
+    /// `--format json`: only the pids. Otherwise what ps(1) prints about them.
+    pub json: bool,
+    /// For ps(1).
+    pub args: Vec<OsString>,
+}
+
 /// `spec`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpecArgs {
@@ -197,6 +214,15 @@ impl Matches {
 
     fn positional(&self, name: &str) -> Option<&OsStr> {
         self.0.get_one::<OsString>(name).map(OsString::as_os_str)
+    }
+
+    /// The words behind the other positionals, without a `--` that separates them.
+    fn trailing(&self, name: &str) -> Vec<OsString> {
+        let mut words: Vec<OsString> = self.0.get_many(name).into_iter().flatten().cloned().collect();
+        if words.first().is_some_and(|word| word == "--") {
+            words.remove(0);
+        }
+        words
     }
 
     fn id(&self) -> Result<ContainerId> {
@@ -263,6 +289,13 @@ impl Matches {
                 "json" => ListForm::Json,
                 _ => ListForm::Table,
             }),
+            "ps" => Command::Ps(PsArgs {
+                id: self.id()?,
+                json: self.word("format") == "json",
+                args: self.trailing("args"),
+            }),
+            "pause" => Command::Pause(self.id()?),
+            "resume" => Command::Resume(self.id()?),
             "spec" => Command::Spec(SpecArgs {
                 bundle: self.path("bundle"),
                 config: self.path("config"),

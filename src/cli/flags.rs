@@ -73,6 +73,31 @@ pub const VERBS: &[Verb] = &[
         notes: "",
     },
     Verb {
+        name: "ps",
+        about: "list the processes of a container",
+        usage: "ps [FLAGS] ID [PS-ARGUMENT]…",
+        args: ps,
+        flags_end: FlagsEnd::FirstPositional,
+        notes: "The table is what ps(1) prints, -ef unless arguments are given, without the lines of other processes;\n\
+                the arguments have to leave it a column PID.",
+    },
+    Verb {
+        name: "pause",
+        about: "let every process of a container stand still",
+        usage: "pause ID",
+        args: id_only,
+        flags_end: FlagsEnd::Dashes,
+        notes: "",
+    },
+    Verb {
+        name: "resume",
+        about: "let a paused container run again",
+        usage: "resume ID",
+        args: id_only,
+        flags_end: FlagsEnd::Dashes,
+        notes: "",
+    },
+    Verb {
         name: "kill",
         about: "send a signal to a container",
         usage: "kill [FLAGS] ID [SIGNAL]",
@@ -108,8 +133,7 @@ pub const VERBS: &[Verb] = &[
 
 /// Verbs of other runtimes that this version does not have yet. Probes ask for their help to learn whether they exist
 /// (`checkpoint --help`, CRI-O), so they have none.
-pub const LATER: &[&str] =
-    &["exec", "ps", "pause", "resume", "update", "events", "checkpoint", "restore", "mounts"];
+pub const LATER: &[&str] = &["exec", "update", "events", "checkpoint", "restore", "mounts"];
 
 /// The flags before the verb.
 pub fn globals() -> Vec<Arg> {
@@ -177,6 +201,15 @@ fn list() -> Vec<Arg> {
     vec![
         one_of("format", "FORMAT", &["table", "json"], "form of the list [table]").short('f'),
         switch("quiet", Some('q'), "print only the ids"),
+    ]
+}
+
+fn ps() -> Vec<Arg> {
+    vec![
+        one_of("format", "FORMAT", &["table", "json"], "form of the list: table or json, pids alone [table]")
+            .short('f'),
+        Arg::new("id").value_parser(ValueParser::os_string()),
+        Arg::new("args").action(ArgAction::Append).num_args(0..).value_parser(ValueParser::os_string()),
     ]
 }
 

@@ -11,8 +11,8 @@ pub mod request;
 mod split;
 
 pub use args::{
-    Command, CreateArgs, DeleteArgs, Globals, KillArgs, ListForm, LogFormat, LogLevel, RunArgs, Selection,
-    SpecArgs, Target,
+    Command, CreateArgs, DeleteArgs, Globals, KillArgs, ListForm, LogFormat, LogLevel, PsArgs, RunArgs,
+    Selection, SpecArgs, Target,
 };
 pub use request::{CreateRequest, Name, state_root};
 

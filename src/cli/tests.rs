@@ -32,10 +32,13 @@ fn everything_that_engines_send_is_understood() {
             ("start", Ok(Command::Start(_)))
             | ("state", Ok(Command::State(_)))
             | ("features", Ok(Command::Features))
+            | ("pause", Ok(Command::Pause(_)))
+            | ("resume", Ok(Command::Resume(_)))
             | ("-", Ok(Command::Version)) => true,
             ("kill", Ok(Command::Kill(args))) => {
                 args.all == (argv.contains("--all") || argv.contains("-a ")) && argv.ends_with(&args.signal)
             }
+            ("ps", Ok(Command::Ps(args))) => args.json && args.args.is_empty(),
             ("delete", Ok(Command::Delete(args))) => args.force == argv.contains("--force"),
             (later, Err(error)) => error.to_string().contains(&format!("{later} is not supported yet")),
             _ => false,
@@ -85,6 +88,15 @@ fn everything_that_engines_may_send_is_understood() {
         ("list -f json -quiet", ListForm::Quiet),
     ] {
         assert_eq!(parse(argv).unwrap(), Command::List(form), "{argv}");
+    }
+    for (argv, json, args) in [
+        ("ps c", false, ""),
+        ("ps -f json c", true, ""),
+        ("ps --format=table c -o pid,comm --format x", false, "-o pid,comm --format x"),
+        ("ps c -- -ef", false, "-ef"),
+    ] {
+        let args = args.split_whitespace().map(OsString::from).collect();
+        assert_eq!(parse(argv).unwrap(), Command::Ps(PsArgs { id: id.clone(), json, args }), "{argv}");
     }
     for argv in ["-v", "-V", "--version", "--root /r --version", "-version"] {
         assert_eq!(parse(argv).unwrap(), Command::Version, "{argv}");
