@@ -22,6 +22,7 @@ mod record;
 #[cfg(test)]
 mod scratch;
 mod tree;
+mod update;
 mod v1;
 mod v2;
 mod write;
@@ -31,4 +32,5 @@ pub use group::{Cgroup, Freezer, send};
 pub use limit::{Current, Limits, limits};
 pub use plan::{Caller, Driver, Group, Input, Owner, Plan, Refused, Update, plan};
 pub use record::Record;
+pub use update::{Change, update};
 pub use write::{Missing, Op, Version, Write};

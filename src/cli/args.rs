@@ -1,5 +1,6 @@
 //! What the user typed, in types; nothing is looked up or made absolute yet.
 
+use super::limits::{self, FLAGS, Kind, Limit};
 use crate::{
     bail,
     error::{Error, Result},
@@ -7,6 +8,7 @@ use crate::{
     state::{ContainerId, Driver},
 };
 use clap::ArgMatches;
+use serde_json::{Value, json};
 use std::{
     ffi::{OsStr, OsString},
     path::PathBuf,
@@ -75,6 +77,8 @@ pub enum Command {
     Pause(ContainerId),
     /// `resume ID`
     Resume(ContainerId),
+    /// `update`
+    Update(UpdateArgs),
     /// `spec`
     Spec(SpecArgs),
     /// `features`
@@ -181,6 +185,30 @@ pub struct PsArgs {
     pub json: bool,
     /// For ps(1).
     pub args: Vec<OsString>,
+}
+
+/// `update`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpdateArgs {
+    /// Whose limits.
+    pub id: ContainerId,
+    /// What the limits become.
+    pub resources: ResourcesFrom,
+    /// `--l3-cache-schema`
+    pub l3_cache_schema: Option<String>,
+    /// `--mem-bw-schema`
+    pub mem_bw_schema: Option<String>,
+}
+
+/// Where `update` finds a `linux.resources` document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ResourcesFrom {
+    /// `--resources -`
+    Stdin,
+    /// `--resources FILE`
+    File(PathBuf),
+    /// The flags for single values, as such a document.
+    Flags(Value),
 }
 
 /// `spec`
@@ -294,6 +322,12 @@ impl Matches {
                 json: self.word("format") == "json",
                 args: self.trailing("args"),
             }),
+            "update" => Command::Update(UpdateArgs {
+                id: self.id()?,
+                resources: self.resources()?,
+                l3_cache_schema: self.0.get_one("l3-cache-schema").cloned(),
+                mem_bw_schema: self.0.get_one("mem-bw-schema").cloned(),
+            }),
             "pause" => Command::Pause(self.id()?),
             "resume" => Command::Resume(self.id()?),
             "spec" => Command::Spec(SpecArgs {
@@ -331,6 +365,28 @@ impl Matches {
             no_pivot: self.is_set("no-pivot"),
             no_new_keyring: self.is_set("no-new-keyring"),
         })
+    }
+
+    fn resources(&self) -> Result<ResourcesFrom> {
+        let mut document = json!({});
+        let mut first = None;
+        for Limit { flag, pointer, kind, .. } in FLAGS {
+            let value = match kind {
+                Kind::Text(_) => self.0.get_one::<String>(flag).map(|text| json!(text)),
+                Kind::Number(_) | Kind::Bytes => self.0.get_one::<i64>(flag).map(|number| json!(number)),
+            };
+            let Some(value) = value else { continue };
+            first.get_or_insert(flag);
+            limits::put(&mut document, pointer, value);
+        }
+        match (self.path("resources"), first) {
+            (Some(file), Some(flag)) => {
+                bail!("--{flag}: --resources {} gives the limits already", file.display())
+            }
+            (Some(file), None) if file.as_os_str() == "-" => Ok(ResourcesFrom::Stdin),
+            (Some(file), None) => Ok(ResourcesFrom::File(file)),
+            (None, _) => Ok(ResourcesFrom::Flags(document)),
+        }
     }
 
     fn kill(&self) -> Result<KillArgs> {

@@ -1,5 +1,6 @@
 //! Every verb and every flag, as tables: the parser and the help text both read them.
 
+use super::limits::Kind;
 use clap::{Arg, ArgAction, builder::ValueParser};
 use std::{ffi::OsString, path::PathBuf};
 
@@ -104,6 +105,14 @@ pub const VERBS: &[Verb] = &[
         args: kill,
         flags_end: FlagsEnd::FirstPositional,
         notes: "SIGNAL is a number or a name: 9, KILL, sigkill, RTMIN+3. Without one it is TERM.",
+    },
+    Verb {
+        name: "update",
+        about: "change the limits of a container",
+        usage: "update [FLAGS] ID",
+        args: update,
+        flags_end: FlagsEnd::Dashes,
+        notes: "BYTES may end in K, M, G, T or P; -1 is no limit. What is not named stays as it is.",
     },
     Verb {
         name: "delete",
@@ -211,6 +220,31 @@ fn ps() -> Vec<Arg> {
         Arg::new("id").value_parser(ValueParser::os_string()),
         Arg::new("args").action(ArgAction::Append).num_args(0..).value_parser(ValueParser::os_string()),
     ]
+}
+
+fn update() -> Vec<Arg> {
+    let mut args = vec![
+        path("resources", None, "FILE", "read linux.resources from FILE instead, - for standard input")
+            .short('r'),
+    ];
+    args.extend(super::limits::FLAGS.iter().map(|limit| {
+        let arg = text(limit.flag, None, limit.kind.name(), limit.help);
+        match limit.kind {
+            Kind::Number(_) => arg.value_parser(clap::value_parser!(i64)),
+            Kind::Bytes => arg.value_parser(|word: &str| super::quantity::bytes(word)),
+            Kind::Text(_) => arg.value_parser(ValueParser::string()),
+        }
+    }));
+    args.extend([
+        text("kernel-memory", None, "BYTES", "accepted for runc's sake").hide(true),
+        text("kernel-memory-tcp", None, "BYTES", "accepted for runc's sake").hide(true),
+        text("l3-cache-schema", None, "SCHEMA", "Intel RDT cache lines: L3:0=f;1=f")
+            .value_parser(ValueParser::string()),
+        text("mem-bw-schema", None, "SCHEMA", "Intel RDT memory bandwidth line: MB:0=20;1=70")
+            .value_parser(ValueParser::string()),
+        Arg::new("id").value_parser(ValueParser::os_string()),
+    ]);
+    args
 }
 
 fn kill() -> Vec<Arg> {

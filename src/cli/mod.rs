@@ -7,12 +7,14 @@
 pub mod args;
 mod flags;
 mod help;
+mod limits;
+mod quantity;
 pub mod request;
 mod split;
 
 pub use args::{
-    Command, CreateArgs, DeleteArgs, Globals, KillArgs, ListForm, LogFormat, LogLevel, PsArgs, RunArgs,
-    Selection, SpecArgs, Target,
+    Command, CreateArgs, DeleteArgs, Globals, KillArgs, ListForm, LogFormat, LogLevel, PsArgs, ResourcesFrom,
+    RunArgs, Selection, SpecArgs, Target, UpdateArgs,
 };
 pub use request::{CreateRequest, Name, state_root};
 

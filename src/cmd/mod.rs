@@ -19,6 +19,7 @@ mod select;
 pub mod spec;
 pub mod start;
 pub mod state;
+pub mod update;
 pub mod view;
 
 use crate::{
@@ -40,6 +41,7 @@ pub fn run(globals: &Globals, command: Command, log: &Log) -> Result<u8> {
         Command::Ps(args) => print(&ps::ps(&store()?, &args)?)?,
         Command::Pause(id) => pause::pause(&store()?, &id)?,
         Command::Resume(id) => resume::resume(&store()?, &id)?,
+        Command::Update(args) => update::update(&store()?, &args, log)?,
         Command::Spec(args) => spec::spec(&store()?, &args)?,
         Command::Features => print(&(crate::spec::features::document() + "\n"))?,
         Command::Version => print(&version())?,

@@ -35,3 +35,4 @@ mod seccomp_behaviour;
 mod seeds;
 mod sudden_death;
 mod terminal;
+mod update;
