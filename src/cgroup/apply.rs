@@ -12,7 +12,7 @@ use crate::{
     error::{Context, Error, Kind, Result},
     sys::bpf,
 };
-use std::{collections::BTreeMap, os::fd::AsFd, rc::Rc};
+use std::{collections::BTreeMap, fmt, os::fd::AsFd, path::Path, rc::Rc};
 
 /// The remedy for a refusal.
 pub const DELEGATE: &str = "the caller needs a delegated cgroup: run it in a systemd user session or scope with Delegate=yes, \
@@ -80,16 +80,37 @@ pub fn settle(plan: &Plan, cgroup: &Cgroup) -> Result<()> {
 /// Writes new values into the groups of a container that exists.
 ///
 /// # Errors
-/// A value that the kernel refuses; what was written before it stays.
+/// The container has no group where one is needed, and nothing is written; a value that the kernel refuses, told with those
+/// that were written before it and are in force.
 pub fn update(cgroup: &Cgroup, update: &Update) -> Result<()> {
-    for (mount, ops) in &update.writes {
-        let Some(member) = cgroup.members.iter().find(|member| member.mount == *mount) else {
-            return Err(Error::new(format_args!("the container has no cgroup in {}", mount.display()))
-                .hint("it was made by a caller who could not make one: limits cannot be added later"));
-        };
-        write_all(&member.dir, ops, &Refusals::new())?;
+    let member = |mount: &Path| {
+        cgroup.members.iter().find(|member| member.mount == mount).ok_or_else(|| {
+            Error::new(format_args!("the container has no cgroup in {}", mount.display()))
+                .hint("it was made by a caller who could not make one: limits cannot be added later")
+        })
+    };
+    update.writes.iter().try_for_each(|(mount, _)| member(mount).map(drop))?;
+    let mut done = Vec::new();
+    for (mount, op) in update.writes.iter().flat_map(|(mount, ops)| ops.iter().map(move |op| (mount, op))) {
+        write_all(&member(mount)?.dir, std::slice::from_ref(op), &Refusals::new()).map_err(
+            |error| match done.is_empty() {
+                true => error,
+                false => error.context(format_args!("(in force already: {})", Listed(&done))),
+            },
+        )?;
+        done.push(op);
     }
     Ok(())
+}
+
+/// Steps of writing in one line.
+struct Listed<'a>(&'a [&'a Op]);
+
+impl fmt::Display for Listed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all: Vec<String> = self.0.iter().map(ToString::to_string).collect();
+        f.write_str(&all.join(", "))
+    }
 }
 
 /// The directories that were made, in order.
@@ -214,8 +235,7 @@ fn enable(dir: &Dir, controllers: &[String], refusals: &mut Refusals) {
 
 /// Refuses a group that somebody uses, in the words of runc.
 fn refuse_used(dir: &Dir, version: Version) -> Result<()> {
-    let mut pids = Vec::new();
-    super::group::collect(dir, &mut pids)?;
+    let pids = super::tree::processes(dir)?;
     let name = || format!("cgroup {}", dir.name().display());
     if !pids.is_empty() {
         return Err(Error::new(format_args!(
@@ -337,6 +357,9 @@ fn hint_write(file: &str, error: Error) -> Error {
         (Some(libc::EACCES | libc::EPERM | libc::EROFS), _) => DELEGATE,
         (Some(libc::EINVAL | libc::ERANGE), Some("cpuset")) => {
             "the group above has to have these CPUs and memory nodes"
+        }
+        (Some(libc::EINVAL), Some("cpu")) if matches!(file, "cpu.weight" | "cpu.shares") => {
+            "an idle group takes no weight: set cpu.idle to 0 as well"
         }
         (Some(libc::EINVAL), Some("cpu")) => {
             "period is 1000…1000000 µs, quota at least 1000 µs, burst at most quota, and no more than the group above has"

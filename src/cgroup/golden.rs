@@ -1,6 +1,9 @@
 //! Plans as text: resources × layouts of the host.
 
-use super::{Caller, Driver, Input, plan::plan};
+use super::{
+    Caller, Current, Driver, Input,
+    plan::{plan, update},
+};
 use crate::{
     host::cgroups::{Cgroups, Hierarchy},
     ns::idmap::Outside,
@@ -270,6 +273,84 @@ fn unified_comes_last_and_wins() {
         let text = Case::new(pure_v2("memory io", "/"), None, resources).text();
         assert!(text.contains(complaint), "{text}");
     }
+}
+
+/// What `update` writes on a pure version 2 host whose group has a quota of 30000 in 60000 µs and a limit of 1000 bytes.
+fn updated(resources: &Resources) -> String {
+    let current = Current { cpu_max: Some(("30000", 60_000)), memory_max: Some(1000) };
+    match update(resources, &pure_v2(ALL, "/"), current) {
+        Ok(update) => update.to_string(),
+        Err(error) => format!("error: {error}\n"),
+    }
+}
+
+#[test]
+fn an_update_writes_what_is_named_and_no_more() {
+    let memory = |memory: Memory| Resources { memory, ..Resources::default() };
+    let cpu = |cpu: Cpu| Resources { cpu, ..Resources::default() };
+    for (resources, expected) in [
+        (Resources::default(), ""),
+        (memory(Memory { limit: Some(2000), ..Memory::default() }), "  memory.max = 2000\n"),
+        (
+            memory(Memory { limit: Some(2000), swap: Some(2000), ..Memory::default() }),
+            "  memory.max = 2000\n  memory.swap.max = 0 (if there)\n",
+        ),
+        (memory(Memory { swap: Some(2500), ..Memory::default() }), "  memory.swap.max = 1500\n"),
+        (memory(Memory { swap: Some(-1), ..Memory::default() }), "  memory.swap.max = max (if there)\n"),
+        (
+            memory(Memory { limit: Some(-1), ..Memory::default() }),
+            "  memory.max = max (if there)\n  memory.swap.max = max (if there)\n",
+        ),
+        (
+            memory(Memory { swap: Some(999), ..Memory::default() }),
+            "error: plan control groups: resources.memory.swap 999 is below resources.memory.limit 1000, which it includes\n",
+        ),
+        (memory(Memory { reservation: Some(0), limit: Some(0), swap: Some(0), ..Memory::default() }), ""),
+        (cpu(Cpu { quota: Some(50_000), ..Cpu::default() }), "  cpu.max = 50000 60000\n"),
+        (cpu(Cpu { period: Some(20_000), ..Cpu::default() }), "  cpu.max = 30000 20000\n"),
+        (cpu(Cpu { quota: Some(-1), ..Cpu::default() }), "  cpu.max = max 60000 (if there)\n"),
+        (
+            cpu(Cpu { quota: Some(90_000), burst: Some(10_000), ..Cpu::default() }),
+            "  cpu.max = 90000 60000 + cpu.max.burst = 10000\n",
+        ),
+        (cpu(Cpu { burst: Some(0), ..Cpu::default() }), "  cpu.max.burst = 0 (if there)\n"),
+        (
+            cpu(Cpu { shares: Some(1024), idle: Some(0), ..Cpu::default() }),
+            "  cpu.weight = 100 + cpu.idle = 0\n",
+        ),
+        (cpu(Cpu { shares: Some(1024), idle: Some(1), ..Cpu::default() }), "  cpu.idle = 1\n"),
+        (Resources { pids_limit: Some(0), ..Resources::default() }, "  pids.max = 0\n"),
+        (Resources { devices: usual().devices, ..Resources::default() }, ""),
+    ] {
+        let expected = match expected {
+            "" => String::new(),
+            error if error.starts_with("error") => error.to_owned(),
+            writes => format!("/sys/fs/cgroup\n{writes}"),
+        };
+        assert_eq!(updated(&resources), expected, "{resources:?}");
+    }
+}
+
+#[test]
+fn an_update_finds_the_version_that_has_the_controller() {
+    let mut resources = usual();
+    resources.cpu.quota = None;
+    let expected = "\
+/sys/fs/cgroup/cpu,cpuacct
+  cpu.shares = 512
+  cpu.cfs_period_us = 100000
+/sys/fs/cgroup/cpuset
+  cpuset.cpus = 0-1
+/sys/fs/cgroup/memory
+  memory.limit_in_bytes = 1048576 + memory.memsw.limit_in_bytes = 2097152
+  memory.swappiness = 60
+/sys/fs/cgroup/pids
+  pids.max = 100
+/sys/fs/cgroup/unified
+  hugetlb.2MB.rsvd.max = 4096 (if there)
+  hugetlb.2MB.max = 4096
+";
+    assert_eq!(update(&resources, &hybrid(), Current::default()).unwrap().to_string(), expected);
 }
 
 #[test]

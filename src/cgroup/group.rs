@@ -1,24 +1,23 @@
 //! The groups of a container that exists.
 
-use super::{apply::is_frozen, dir::Dir, record::Record, write::Version};
+use super::{
+    apply::is_frozen,
+    dir::Dir,
+    pause::Pause,
+    record::Record,
+    tree::{self, found, is_gone},
+    write::Version,
+};
 use crate::{
     error::{Error, Result},
     sys::pidfd,
 };
 use std::{
-    collections::VecDeque,
     os::fd::{AsFd, BorrowedFd},
     path::{Path, PathBuf},
     rc::Rc,
-    time::{Duration, Instant},
+    time::Duration,
 };
-
-/// How long processes may take to end, freeze or thaw.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// Pauses between two looks grow from the first to the second.
-const PAUSES: (Duration, Duration) = (Duration::from_micros(200), Duration::from_millis(50));
-/// A payload may nest groups without end; at most this many are held open at once.
-const OPEN_GROUPS: usize = 128;
 
 /// The groups of one container, one in each hierarchy. Without any (the caller could make none, or nobody wanted one) everything
 /// that has nothing to do succeeds.
@@ -61,6 +60,11 @@ impl Cgroup {
         Ok(Self { record, members })
     }
 
+    /// Whether there is no group at all.
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
     /// What the state file keeps.
     pub fn record(&self) -> &Record {
         &self.record
@@ -98,13 +102,8 @@ impl Cgroup {
     /// Every process in the groups and in groups below them, sorted. Processes of other pid namespaces have no number here and are
     /// left out.
     pub fn processes(&self) -> Result<Vec<i32>> {
-        let mut pids = Vec::new();
-        if let Some(member) = self.unified().or_else(|| self.freezer()).or(self.members.first()) {
-            collect(&member.dir, &mut pids)?;
-        }
-        pids.sort_unstable();
-        pids.dedup();
-        Ok(pids)
+        let member = self.unified().or_else(|| self.freezer()).or(self.members.first());
+        member.map_or(Ok(Vec::new()), |member| tree::processes(&member.dir))
     }
 
     /// Whether the groups are frozen, by whom ever.
@@ -117,33 +116,19 @@ impl Cgroup {
         Ok(Freezer::Thawed)
     }
 
-    /// Freezes or thaws every process and waits until it is so.
+    /// Freezes or thaws every process and waits until it is so. One freezer is enough to freeze; to thaw, all have to.
     ///
     /// # Errors
     /// There is no freezer; a process does not stop in time (it is in an uninterruptible system call), in which case the
     /// groups are thawed again.
     pub fn freeze(&self, state: Freezer) -> Result<()> {
-        let Some(member) = self.freezer() else {
-            return Err(Error::new("freeze the container: it has no cgroup with a freezer")
-                .hint("cgroup version 2 (Linux 5.2) or the version 1 freezer controller is needed"));
-        };
-        member.set_frozen(state)?;
-        let mut pause = Pause::new();
-        while member.is_frozen()? != (state == Freezer::Frozen) || member.is_freezing()? {
-            if !pause.wait() {
-                let error = Error::new(format_args!("{}: still not {state:?}", member.dir.name().display()));
-                return match member.set_frozen(Freezer::Thawed) {
-                    Ok(()) => Err(error
-                        .hint("a process is in an uninterruptible system call, or a group above is frozen")),
-                    Err(thaw) => Err(thaw.context(error)),
-                };
-            }
-            if member.version == Version::V1 {
-                // The version 1 freezer loses against forks and has to be asked again.
-                member.set_frozen(state)?;
-            }
+        let freezers: Vec<&Member> = self.freezers().collect();
+        match (state, freezers.as_slice()) {
+            (_, []) => Err(Error::new("the container has no cgroup with a freezer")
+                .hint("cgroup version 2 (Linux 5.2) or the version 1 freezer controller is needed")),
+            (Freezer::Frozen, [first, ..]) => first.freeze(state),
+            (Freezer::Thawed, all) => all.iter().try_for_each(|member| member.freeze(state)),
         }
-        Ok(())
     }
 
     /// Sends a signal to every process in the groups and below. SIGKILL goes to all at once where the kernel can (`cgroup.kill`,
@@ -215,14 +200,9 @@ impl Cgroup {
         }
     }
 
-    /// Lets everything run that is frozen here, without waiting: a frozen version 1 group does not even die.
-    fn thaw(&self) -> Result<()> {
-        for member in self.freezers() {
-            if member.is_frozen()? {
-                member.set_frozen(Freezer::Thawed)?;
-            }
-        }
-        Ok(())
+    /// Lets everything run that is frozen here or below, without waiting: a process in a frozen version 1 group does not even die.
+    pub fn thaw(&self) -> Result<()> {
+        self.freezers().try_for_each(Member::thaw)
     }
 }
 
@@ -269,6 +249,41 @@ impl Member {
         is_frozen(&self.dir, self.version)
     }
 
+    fn freeze(&self, state: Freezer) -> Result<()> {
+        self.set_frozen(state)?;
+        let mut pause = Pause::new();
+        while self.is_frozen()? != (state == Freezer::Frozen) || self.is_freezing()? {
+            if !pause.wait() {
+                let error = Error::new(format_args!("{}: still not {state:?}", self.dir.name().display()));
+                return match self.set_frozen(Freezer::Thawed) {
+                    Ok(()) => Err(error
+                        .hint("a process is in an uninterruptible system call, or a group above is frozen")),
+                    Err(thaw) => Err(thaw.context(error)),
+                };
+            }
+            if self.version == Version::V1 {
+                // The version 1 freezer loses against forks and has to be asked again.
+                self.set_frozen(state)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A version 1 group that the payload froze below this one stays frozen when this one thaws; in version 2 that does not
+    /// keep anybody from dying, so there it is the payload's affair.
+    fn thaw(&self) -> Result<()> {
+        match self.version {
+            Version::V2 if self.is_frozen()? => self.set_frozen(Freezer::Thawed),
+            Version::V2 => Ok(()),
+            Version::V1 => tree::walk(&self.dir, |dir| match dir.read("freezer.state") {
+                Ok(state) if state.starts_with("FR") => {
+                    found(dir.write("freezer.state", "THAWED")).map(|_| ())
+                }
+                state => found(state).map(|_| ()),
+            }),
+        }
+    }
+
     /// Whether a version 1 freezer is under way.
     fn is_freezing(&self) -> Result<bool> {
         Ok(self.version == Version::V1 && self.dir.read("freezer.state")?.starts_with("FREEZING"))
@@ -279,95 +294,13 @@ impl Member {
         if is_gone(self.parent.remove(self.leaf()))? {
             return Ok(true);
         }
-        remove_children(&self.dir, pause)?;
+        tree::remove_children(&self.dir, pause)?;
         is_gone(self.parent.remove(self.leaf()))
     }
 }
 
-/// Whether a directory is away; false while it is busy.
-fn is_gone(result: Result<()>) -> Result<bool> {
-    match result {
-        Ok(()) => Ok(true),
-        Err(error) => match error.errno() {
-            Some(libc::ENOENT | libc::ENODEV) => Ok(true),
-            Some(libc::EBUSY | libc::ENOTEMPTY) => Ok(false),
-            _ => Err(error),
-        },
-    }
-}
-
-/// Removes what is below a group, deepest first, as far as it is not busy. Depth costs neither stack nor, beyond a bound,
-/// descriptors: the far end is forgotten and found again by the next call.
-fn remove_children(top: &Dir, pause: &Pause) -> Result<()> {
-    let mut open = VecDeque::from([(top.open("")?, top.children()?)]);
-    let mut busy = false;
-    while let Some((dir, children)) = open.back_mut() {
-        let Some(name) = children.pop() else {
-            open.pop_back();
-            continue;
-        };
-        if pause.is_over() {
-            return Ok(());
-        }
-        if is_gone(dir.remove(&name))? {
-            continue;
-        }
-        let Some(child) = found(dir.open(&name))? else { continue };
-        let Some(below) = found(child.children())? else { continue };
-        busy |= below.is_empty();
-        if !busy {
-            children.push(name);
-            open.push_back((child, below));
-        }
-        if open.len() > OPEN_GROUPS {
-            open.pop_front();
-        }
-    }
-    Ok(())
-}
-
-/// Adds the processes of a group and of those below it.
-pub(super) fn collect(top: &Dir, pids: &mut Vec<i32>) -> Result<()> {
-    let mut open = vec![(top.open("")?, top.children()?)];
-    read_processes(top, pids)?;
-    while let Some((dir, children)) = open.last_mut() {
-        let Some(name) = children.pop() else {
-            open.pop();
-            continue;
-        };
-        let Some(child) = found(dir.open(&name))? else { continue };
-        read_processes(&child, pids)?;
-        let Some(below) = found(child.children())? else { continue };
-        open.push((child, below));
-    }
-    Ok(())
-}
-
-fn read_processes(dir: &Dir, pids: &mut Vec<i32>) -> Result<()> {
-    match dir.read("cgroup.procs") {
-        // 0 stands for a process that this pid namespace does not see; as a signal's target it would be ourselves.
-        Ok(text) => {
-            pids.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()).filter(|pid| *pid > 0));
-        }
-        // A threaded group: its processes are listed by the group above that it belongs to.
-        Err(error) if error.errno() == Some(libc::EOPNOTSUPP) => {}
-        Err(error) => {
-            found::<()>(Err(error))?;
-        }
-    }
-    Ok(())
-}
-
-/// None for a group that has vanished meanwhile.
-fn found<T>(result: Result<T>) -> Result<Option<T>> {
-    match result {
-        Ok(value) => Ok(Some(value)),
-        Err(error) if matches!(error.errno(), Some(libc::ENOENT | libc::ENODEV)) => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-fn send(pid: i32, signal: i32) -> Result<()> {
+/// Sends a signal to a process that may have ended meanwhile.
+pub fn send(pid: i32, signal: i32) -> Result<()> {
     match pidfd::open(pid).and_then(|pidfd| pidfd::send_signal(pidfd.as_fd(), signal)) {
         Err(error) if error.errno() == Some(libc::ESRCH) => Ok(()),
         result => result,
@@ -385,34 +318,4 @@ fn hint_attach(error: Error) -> Error {
         _ => return error,
     };
     error.hint(hint)
-}
-
-/// Waiting with growing pauses up to a bound.
-struct Pause {
-    start: Instant,
-    next: Duration,
-}
-
-impl Pause {
-    fn new() -> Self {
-        Self { start: Instant::now(), next: PAUSES.0 }
-    }
-
-    fn elapsed(&self) -> Duration {
-        self.start.elapsed()
-    }
-
-    fn is_over(&self) -> bool {
-        self.elapsed() > PATIENCE
-    }
-
-    /// Sleeps; false when the time is over.
-    fn wait(&mut self) -> bool {
-        if self.is_over() {
-            return false;
-        }
-        std::thread::sleep(self.next);
-        self.next = (self.next * 2).min(PAUSES.1);
-        true
-    }
 }

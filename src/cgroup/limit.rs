@@ -17,6 +17,8 @@ use std::collections::BTreeMap;
 pub struct Current<'a> {
     /// The two fields of `cpu.max`.
     pub cpu_max: Option<(&'a str, u64)>,
+    /// `memory.max`, where it is a limit.
+    pub memory_max: Option<i64>,
 }
 
 /// The writes of each hierarchy.
@@ -60,7 +62,8 @@ pub fn limits(resources: &Resources, host: &Cgroups, current: Current<'_>) -> Re
     let mut out = Limits::default();
     let is_legacy = |controller: &str| host.legacy.iter().any(|hierarchy| hierarchy.has(controller));
     check_swap(&resources.memory)?;
-    let memory = if is_legacy("memory") { Vec::new() } else { v2::memory(&resources.memory)? };
+    let memory =
+        if is_legacy("memory") { Vec::new() } else { v2::memory(&resources.memory, current.memory_max)? };
     for part in parts(resources, memory, current) {
         let unified = host.unified.as_ref();
         if is_legacy(part.legacy) {

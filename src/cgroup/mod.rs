@@ -15,19 +15,23 @@ mod golden;
 mod group;
 mod limit;
 mod path;
+mod pause;
 pub mod plan;
 #[cfg(test)]
 mod real;
 mod record;
 #[cfg(test)]
 mod scratch;
+mod tree;
+mod update;
 mod v1;
 mod v2;
 mod write;
 
 pub use apply::{create, settle};
-pub use group::{Cgroup, Freezer};
+pub use group::{Cgroup, Freezer, send};
 pub use limit::{Current, Limits, limits};
 pub use plan::{Caller, Driver, Group, Input, Owner, Plan, Refused, Update, plan};
 pub use record::Record;
+pub use update::{Change, update};
 pub use write::{Missing, Op, Version, Write};

@@ -320,6 +320,16 @@ impl fmt::Display for Plan {
     }
 }
 
+impl fmt::Display for Update {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (mount, ops) in &self.writes {
+            writeln!(f, "{}", mount.display())?;
+            ops.iter().try_for_each(|op| writeln!(f, "  {op}"))?;
+        }
+        if self.ignored.is_empty() { Ok(()) } else { writeln!(f, "ignored: {}", self.ignored.join(", ")) }
+    }
+}
+
 impl fmt::Display for Group {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let refused = if self.refused == Refused::Fail { "" } else { " or none" };

@@ -1,7 +1,7 @@
 //! `linux.resources` in the terms of the version 1 controllers.
 
 use super::{
-    v2::{or_nothing, set},
+    v2::{or_nothing, set, shares},
     write::{Missing, Op, Write},
 };
 use crate::spec::linux::{BlockIo, Cpu, Memory, Network};
@@ -32,7 +32,7 @@ pub fn memory(memory: &Memory) -> Vec<Op> {
 /// `cpu.*`
 pub fn cpu(cpu: &Cpu) -> Vec<Op> {
     let mut weight: Vec<Write> = Vec::new();
-    weight.extend(set(cpu.shares).map(|shares| Write::new("cpu.shares", shares)));
+    weight.extend(shares(cpu).map(|shares| Write::new("cpu.shares", shares)));
     weight.extend(cpu.idle.map(|idle| Write::new("cpu.idle", idle)));
     let mut bandwidth: Vec<Write> = Vec::new();
     bandwidth.extend(set(cpu.period).map(|period| Write::new("cpu.cfs_period_us", period)));

@@ -10,21 +10,24 @@ use crate::{
 /// The value that lifts a limit.
 const MAX: &str = "max";
 
-/// `memory.max`, `memory.swap.max` and `memory.low`. Zero counts as absent, as in runc and crun.
-pub fn memory(memory: &Memory) -> Result<Vec<Op>> {
+/// `memory.max`, `memory.swap.max` and `memory.low`. Zero counts as absent, as in runc and crun. `current` is the limit that
+/// `memory.max` holds.
+pub fn memory(memory: &Memory, current: Option<i64>) -> Result<Vec<Op>> {
     let mut ops = Vec::new();
     let limit = set(memory.limit);
     ops.extend(limit.map(|bytes| max_or("memory.max", bytes).into()));
-    ops.extend(swap_max(memory)?.map(Op::One));
+    ops.extend(swap_max(memory, current)?.map(Op::One));
     ops.extend(set(memory.reservation).map(|bytes| max_or("memory.low", bytes).into()));
     Ok(ops)
 }
 
 /// `memory.swap`, which counts memory and swap together, as `memory.swap.max`, which counts swap alone.
-fn swap_max(memory: &Memory) -> Result<Option<Write>> {
-    let limit = memory.limit.unwrap_or(0);
+fn swap_max(memory: &Memory, current: Option<i64>) -> Result<Option<Write>> {
+    let limit = set(memory.limit).or(current).unwrap_or(0);
     let bytes = match memory.swap.unwrap_or(0) {
-        0 if limit < 0 => return Ok(Some(Write::optional("memory.swap.max", MAX))),
+        0 if memory.limit.is_some_and(|limit| limit < 0) => {
+            return Ok(Some(Write::optional("memory.swap.max", MAX)));
+        }
         0 => return Ok(None),
         swap if swap < 0 => return Ok(Some(Write::optional("memory.swap.max", MAX))),
         swap if limit <= 0 => bail!("resources.memory.swap {swap} without a memory limit below it"),
@@ -42,8 +45,8 @@ fn swap_max(memory: &Memory) -> Result<Option<Write>> {
 /// and the one that is not asked for stays.
 pub fn cpu(cpu: &Cpu, current: Option<(&str, u64)>) -> Vec<Op> {
     let mut weight: Vec<Write> = Vec::new();
-    weight.extend(set(cpu.shares).map(|shares| Write::new("cpu.weight", weight_of_shares(shares))));
-    // An idle group takes no weight (EINVAL), so the two belong together.
+    weight.extend(shares(cpu).map(|shares| Write::new("cpu.weight", weight_of_shares(shares))));
+    // A group that is still idle takes no weight (EINVAL), so the two belong together.
     weight.extend(cpu.idle.map(|idle| Write::new("cpu.idle", idle)));
     let mut bandwidth: Vec<Write> = Vec::new();
     let (old_quota, old_period) = current.unwrap_or((MAX, 100_000));
@@ -56,6 +59,11 @@ pub fn cpu(cpu: &Cpu, current: Option<(&str, u64)>) -> Vec<Op> {
     }
     bandwidth.extend(cpu.burst.map(|burst| or_nothing("cpu.max.burst", burst)));
     Op::together(weight).into_iter().chain(Op::together(bandwidth)).collect()
+}
+
+/// The weight that is asked for: an idle group has none and refuses to be given one (EINVAL), Linux 5.15.
+pub fn shares(cpu: &Cpu) -> Option<u64> {
+    set(cpu.shares).filter(|_| cpu.idle != Some(1))
 }
 
 /// `cpuset.cpus` and `cpuset.mems`.
@@ -195,11 +203,11 @@ mod tests {
             (Some(0), Some(0), &[]),
         ];
         for (limit, swap, expected) in table {
-            let ops = memory(&Memory { limit, swap, ..Memory::default() }).unwrap();
+            let ops = memory(&Memory { limit, swap, ..Memory::default() }, None).unwrap();
             assert_eq!(text(&ops), expected, "{limit:?} {swap:?}");
         }
         for (limit, swap) in [(None, 5), (Some(10), 5), (Some(-1), 5)] {
-            memory(&Memory { limit, swap: Some(swap), ..Memory::default() }).unwrap_err();
+            memory(&Memory { limit, swap: Some(swap), ..Memory::default() }, None).unwrap_err();
         }
     }
 
@@ -223,7 +231,7 @@ mod tests {
             &Cpu { quota: Some(5), burst: Some(3), idle: Some(1), shares: Some(2), ..Cpu::default() },
             None,
         );
-        assert_eq!(text(&ops), ["cpu.weight = 1 + cpu.idle = 1", "cpu.max = 5 100000 + cpu.max.burst = 3"]);
+        assert_eq!(text(&ops), ["cpu.idle = 1", "cpu.max = 5 100000 + cpu.max.burst = 3"]);
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! What the user typed, in types; nothing is looked up or made absolute yet.
 
-use super::exec::ExecArgs;
+use super::{
+    exec::ExecArgs,
+    limits::{self, FLAGS, Kind, Limit},
+};
 use crate::{
     bail,
     error::{Error, Result},
@@ -8,6 +11,7 @@ use crate::{
     state::{ContainerId, Driver},
 };
 use clap::ArgMatches;
+use serde_json::{Value, json};
 use std::{
     ffi::{OsStr, OsString},
     path::PathBuf,
@@ -72,6 +76,14 @@ pub enum Command {
     Delete(DeleteArgs),
     /// `list`
     List(ListForm),
+    /// `ps`
+    Ps(PsArgs),
+    /// `pause ID`
+    Pause(ContainerId),
+    /// `resume ID`
+    Resume(ContainerId),
+    /// `update`
+    Update(UpdateArgs),
     /// `spec`
     Spec(SpecArgs),
     /// `features`
@@ -169,6 +181,41 @@ pub enum ListForm {
     Quiet,
 }
 
+/// `ps`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PsArgs {
+    /// Whose processes.
+    pub id: ContainerId,
+    /// `--format json`: only the pids. Otherwise what ps(1) prints about them.
+    pub json: bool,
+    /// For ps(1).
+    pub args: Vec<OsString>,
+}
+
+/// `update`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpdateArgs {
+    /// Whose limits.
+    pub id: ContainerId,
+    /// What the limits become.
+    pub resources: ResourcesFrom,
+    /// `--l3-cache-schema`
+    pub l3_cache_schema: Option<String>,
+    /// `--mem-bw-schema`
+    pub mem_bw_schema: Option<String>,
+}
+
+/// Where `update` finds a `linux.resources` document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ResourcesFrom {
+    /// `--resources -`
+    Stdin,
+    /// `--resources FILE`
+    File(PathBuf),
+    /// The flags for single values, as such a document.
+    Flags(Value),
+}
+
 /// `spec`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpecArgs {
@@ -200,6 +247,15 @@ impl Matches {
 
     fn positional(&self, name: &str) -> Option<&OsStr> {
         self.0.get_one::<OsString>(name).map(OsString::as_os_str)
+    }
+
+    /// The words behind the other positionals, without a `--` that separates them.
+    fn trailing(&self, name: &str) -> Vec<OsString> {
+        let mut words: Vec<OsString> = self.0.get_many(name).into_iter().flatten().cloned().collect();
+        if words.first().is_some_and(|word| word == "--") {
+            words.remove(0);
+        }
+        words
     }
 
     pub(super) fn id(&self) -> Result<ContainerId> {
@@ -267,6 +323,19 @@ impl Matches {
                 "json" => ListForm::Json,
                 _ => ListForm::Table,
             }),
+            "ps" => Command::Ps(PsArgs {
+                id: self.id()?,
+                json: self.word("format") == "json",
+                args: self.trailing("args"),
+            }),
+            "update" => Command::Update(UpdateArgs {
+                id: self.id()?,
+                resources: self.resources()?,
+                l3_cache_schema: self.0.get_one("l3-cache-schema").cloned(),
+                mem_bw_schema: self.0.get_one("mem-bw-schema").cloned(),
+            }),
+            "pause" => Command::Pause(self.id()?),
+            "resume" => Command::Resume(self.id()?),
             "spec" => Command::Spec(SpecArgs {
                 bundle: self.path("bundle"),
                 config: self.path("config"),
@@ -302,6 +371,28 @@ impl Matches {
             no_pivot: self.is_set("no-pivot"),
             no_new_keyring: self.is_set("no-new-keyring"),
         })
+    }
+
+    fn resources(&self) -> Result<ResourcesFrom> {
+        let mut document = json!({});
+        let mut first = None;
+        for Limit { flag, pointer, kind, .. } in FLAGS {
+            let value = match kind {
+                Kind::Text(_) => self.0.get_one::<String>(flag).map(|text| json!(text)),
+                Kind::Number(_) | Kind::Bytes => self.0.get_one::<i64>(flag).map(|number| json!(number)),
+            };
+            let Some(value) = value else { continue };
+            first.get_or_insert(flag);
+            limits::put(&mut document, pointer, value);
+        }
+        match (self.path("resources"), first) {
+            (Some(file), Some(flag)) => {
+                bail!("--{flag}: --resources {} gives the limits already", file.display())
+            }
+            (Some(file), None) if file.as_os_str() == "-" => Ok(ResourcesFrom::Stdin),
+            (Some(file), None) => Ok(ResourcesFrom::File(file)),
+            (None, _) => Ok(ResourcesFrom::Flags(document)),
+        }
     }
 
     fn kill(&self) -> Result<KillArgs> {

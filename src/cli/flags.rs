@@ -1,5 +1,6 @@
 //! Every verb and every flag, as tables: the parser and the help text both read them.
 
+use super::limits::Kind;
 use clap::{Arg, ArgAction, builder::ValueParser};
 use std::{ffi::OsString, path::PathBuf};
 
@@ -82,12 +83,45 @@ pub const VERBS: &[Verb] = &[
         notes: "",
     },
     Verb {
+        name: "ps",
+        about: "list the processes of a container",
+        usage: "ps [FLAGS] ID [PS-ARGUMENT]…",
+        args: ps,
+        flags_end: FlagsEnd::FirstPositional,
+        notes: "The table is what ps(1) prints, -ef unless arguments are given, without the lines of other processes;\n\
+                the arguments have to leave it a column PID.",
+    },
+    Verb {
+        name: "pause",
+        about: "let every process of a container stand still",
+        usage: "pause ID",
+        args: id_only,
+        flags_end: FlagsEnd::Dashes,
+        notes: "",
+    },
+    Verb {
+        name: "resume",
+        about: "let a paused container run again",
+        usage: "resume ID",
+        args: id_only,
+        flags_end: FlagsEnd::Dashes,
+        notes: "",
+    },
+    Verb {
         name: "kill",
         about: "send a signal to a container",
         usage: "kill [FLAGS] ID [SIGNAL]",
         args: kill,
         flags_end: FlagsEnd::FirstPositional,
         notes: "SIGNAL is a number or a name: 9, KILL, sigkill, RTMIN+3. Without one it is TERM.",
+    },
+    Verb {
+        name: "update",
+        about: "change the limits of a container",
+        usage: "update [FLAGS] ID",
+        args: update,
+        flags_end: FlagsEnd::Dashes,
+        notes: "BYTES may end in K, M, G, T or P; -1 is no limit. What is not named stays as it is.",
     },
     Verb {
         name: "delete",
@@ -117,7 +151,7 @@ pub const VERBS: &[Verb] = &[
 
 /// Verbs of other runtimes that this version does not have yet. Probes ask for their help to learn whether they exist
 /// (`checkpoint --help`, CRI-O), so they have none.
-pub const LATER: &[&str] = &["ps", "pause", "resume", "update", "events", "checkpoint", "restore", "mounts"];
+pub const LATER: &[&str] = &["events", "checkpoint", "restore", "mounts"];
 
 /// The flags before the verb.
 pub fn globals() -> Vec<Arg> {
@@ -222,6 +256,40 @@ fn list() -> Vec<Arg> {
         one_of("format", "FORMAT", &["table", "json"], "form of the list [table]").short('f'),
         switch("quiet", Some('q'), "print only the ids"),
     ]
+}
+
+fn ps() -> Vec<Arg> {
+    vec![
+        one_of("format", "FORMAT", &["table", "json"], "form of the list: table or json, pids alone [table]")
+            .short('f'),
+        Arg::new("id").value_parser(ValueParser::os_string()),
+        Arg::new("args").action(ArgAction::Append).num_args(0..).value_parser(ValueParser::os_string()),
+    ]
+}
+
+fn update() -> Vec<Arg> {
+    let mut args = vec![
+        path("resources", None, "FILE", "read linux.resources from FILE instead, - for standard input")
+            .short('r'),
+    ];
+    args.extend(super::limits::FLAGS.iter().map(|limit| {
+        let arg = text(limit.flag, None, limit.kind.name(), limit.help);
+        match limit.kind {
+            Kind::Number(_) => arg.value_parser(clap::value_parser!(i64)),
+            Kind::Bytes => arg.value_parser(|word: &str| super::quantity::bytes(word)),
+            Kind::Text(_) => arg.value_parser(ValueParser::string()),
+        }
+    }));
+    args.extend([
+        text("kernel-memory", None, "BYTES", "accepted for runc's sake").hide(true),
+        text("kernel-memory-tcp", None, "BYTES", "accepted for runc's sake").hide(true),
+        text("l3-cache-schema", None, "SCHEMA", "Intel RDT cache lines: L3:0=f;1=f")
+            .value_parser(ValueParser::string()),
+        text("mem-bw-schema", None, "SCHEMA", "Intel RDT memory bandwidth line: MB:0=20;1=70")
+            .value_parser(ValueParser::string()),
+        Arg::new("id").value_parser(ValueParser::os_string()),
+    ]);
+    args
 }
 
 fn kill() -> Vec<Arg> {

@@ -8,12 +8,14 @@ pub mod args;
 mod exec;
 mod flags;
 mod help;
+mod limits;
+mod quantity;
 pub mod request;
 mod split;
 
 pub use args::{
-    Command, CreateArgs, DeleteArgs, Globals, KillArgs, ListForm, LogFormat, LogLevel, RunArgs, Selection,
-    SpecArgs, Target,
+    Command, CreateArgs, DeleteArgs, Globals, KillArgs, ListForm, LogFormat, LogLevel, PsArgs, ResourcesFrom,
+    RunArgs, Selection, SpecArgs, Target, UpdateArgs,
 };
 pub use exec::{ExecArgs, ExecCommand, ExecProgram};
 pub use request::{CreateRequest, ExecRequest, Name, state_root};

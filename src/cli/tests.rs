@@ -38,10 +38,18 @@ fn everything_that_engines_send_is_understood() {
             ("start", Ok(Command::Start(_)))
             | ("state", Ok(Command::State(_)))
             | ("features", Ok(Command::Features))
+            | ("pause", Ok(Command::Pause(_)))
+            | ("resume", Ok(Command::Resume(_)))
             | ("-", Ok(Command::Version)) => true,
             ("kill", Ok(Command::Kill(args))) => {
                 args.all == (argv.contains("--all") || argv.contains("-a ")) && argv.ends_with(&args.signal)
             }
+            ("update", Ok(Command::Update(args))) => match &args.resources {
+                ResourcesFrom::Stdin => argv.contains("--resources - ") || argv.contains("--resources=- "),
+                ResourcesFrom::File(path) => argv.contains(&format!("--resources={} ", path.display())),
+                ResourcesFrom::Flags(_) => false,
+            },
+            ("ps", Ok(Command::Ps(args))) => args.json && args.args.is_empty(),
             ("delete", Ok(Command::Delete(args))) => args.force == argv.contains("--force"),
             (later, Err(error)) => error.to_string().contains(&format!("{later} is not supported yet")),
             _ => false,
@@ -94,6 +102,59 @@ fn everything_that_engines_may_send_is_understood() {
     }
     for argv in ["-v", "-V", "--version", "--root /r --version", "-version"] {
         assert_eq!(parse(argv).unwrap(), Command::Version, "{argv}");
+    }
+}
+
+/// Verbs that look at the processes of a container or change its limits.
+#[test]
+fn limits_and_arguments_of_ps_are_understood() {
+    let id: crate::state::ContainerId = "c".parse().unwrap();
+    for (argv, document) in [
+        ("update c", serde_json::json!({})),
+        (
+            "update --memory 64M --memory-swap=-1 c --pids-limit -1",
+            serde_json::json!({
+                "memory": {"limit": 64 << 20, "swap": -1}, "pids": {"limit": -1}
+            }),
+        ),
+        (
+            "update --cpu-period 100000 --cpu-quota -1 --cpu-burst 5 --cpu-share 512 --cpu-idle 1 c",
+            serde_json::json!({
+                "cpu": {"period": 100_000, "quota": -1, "burst": 5, "shares": 512, "idle": 1}
+            }),
+        ),
+        (
+            "update --cpu-rt-period 1 --cpu-rt-runtime 2 --cpuset-cpus 0-1 --cpuset-mems 0 c",
+            serde_json::json!({
+                "cpu": {"realtimePeriod": 1, "realtimeRuntime": 2, "cpus": "0-1", "mems": "0"}
+            }),
+        ),
+        (
+            "update --blkio-weight 500 --memory-reservation 1.5k --kernel-memory 5 --kernel-memory-tcp x c",
+            serde_json::json!({
+                "memory": {"reservation": 1536}, "blockIO": {"weight": 500}
+            }),
+        ),
+    ] {
+        let Command::Update(args) = parse(argv).unwrap() else { panic!() };
+        assert_eq!(args.resources, ResourcesFrom::Flags(document), "{argv}");
+    }
+    let Command::Update(args) =
+        parse("update -r x --l3-cache-schema L3:0=f --mem-bw-schema MB:0=5 c").unwrap()
+    else {
+        panic!()
+    };
+    assert_eq!(args.resources, ResourcesFrom::File("x".into()));
+    assert_eq!(args.l3_cache_schema.as_deref(), Some("L3:0=f"));
+    assert_eq!(args.mem_bw_schema.as_deref(), Some("MB:0=5"));
+    for (argv, json, args) in [
+        ("ps c", false, ""),
+        ("ps -f json c", true, ""),
+        ("ps --format=table c -o pid,comm --format x", false, "-o pid,comm --format x"),
+        ("ps c -- -ef", false, "-ef"),
+    ] {
+        let args = args.split_whitespace().map(OsString::from).collect();
+        assert_eq!(parse(argv).unwrap(), Command::Ps(PsArgs { id: id.clone(), json, args }), "{argv}");
     }
 }
 
@@ -207,6 +268,10 @@ fn errors_of_the_command_line_read_well() {
         "run --frob c",
         "kill",
         "kill c KILL now",
+        "update --memory lots c",
+        "update --cpu-quota 1.5 c",
+        "update --resources - --memory 5 c",
+        "ps --format yaml c",
         "delete -x c",
         "list --format yaml",
         "features now",

@@ -11,10 +11,15 @@ use crate::{
     state::{Entry, Record, Status, Store, document},
     sys::pidfd,
 };
-use std::{os::fd::AsFd, time::Duration};
+use std::{
+    os::fd::AsFd,
+    time::{Duration, Instant},
+};
 
 /// How long a killed process may take to end, and another urun to let go of the container; runc waits as long.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long it is waited for before it is looked after again.
+const REMINDER: Duration = Duration::from_millis(200);
 
 /// Removes what a container has left: its processes, its cgroup, its directory. Every step can be repeated, so a
 /// removal that was cut short is taken up by the next one.
@@ -35,7 +40,7 @@ fn remove(mut entry: Entry, force: bool, log: &Log) -> Result<()> {
             check(&record, status)?;
         }
         // Before the lock: whoever holds it may be waiting for the very process.
-        end(&record, group::open(&record)?.as_ref())?;
+        end(&record, &group::open(&record)?)?;
     }
     entry.lock(PATIENCE)?;
     match read(&entry, force, log)? {
@@ -73,7 +78,7 @@ fn check(record: &Record, status: Status) -> Result<()> {
 pub fn tear_down(entry: Entry, record: &Record, log: &Log) -> Result<()> {
     let group = group::open(record)?;
     // Another urun may have brought it to life before it let go of the lock.
-    end(record, group.as_ref())?;
+    end(record, &group)?;
     if record.init.is_some() {
         // A stored config.json that cannot be read must not keep the container from being removed.
         if let Err(error) = poststop(&entry, record, log) {
@@ -81,17 +86,13 @@ pub fn tear_down(entry: Entry, record: &Record, log: &Log) -> Result<()> {
         }
     }
     group::remove_rdt(record).with_context(|| format!("delete container {}", record.id))?;
-    if let Some(group) = &group {
-        group.destroy().with_context(|| format!("delete container {}", record.id))?;
-    }
+    group.destroy().with_context(|| format!("delete container {}", record.id))?;
     entry.remove().with_context(|| format!("delete container {}", record.id))
 }
 
 /// Kills every process of the container and waits for the end of the first one.
-fn end(record: &Record, group: Option<&Cgroup>) -> Result<()> {
-    if let Some(group) = group {
-        group.kill(libc::SIGKILL)?;
-    }
+fn end(record: &Record, group: &Cgroup) -> Result<()> {
+    group.kill(libc::SIGKILL)?;
     let Some(init) = record.init else { return Ok(()) };
     let process = match init.open() {
         Err(error) if error.is(Kind::NotRunning) => return Ok(()),
@@ -101,8 +102,17 @@ fn end(record: &Record, group: Option<&Cgroup>) -> Result<()> {
         Err(error) if error.is(Kind::NotRunning) => return Ok(()),
         other => other?,
     }
-    if !pidfd::poll(process.as_fd(), Some(PATIENCE))? {
-        bail!("container still running: process {} of {} does not end after SIGKILL", init.pid, record.id);
+    let deadline = Instant::now() + PATIENCE;
+    while !pidfd::poll(process.as_fd(), Some(REMINDER))? {
+        if Instant::now() > deadline {
+            bail!(
+                "container still running: process {} of {} does not end after SIGKILL",
+                init.pid,
+                record.id
+            );
+        }
+        // A `pause` that was under way may have frozen the dying; in version 1 that keeps them from it.
+        group.thaw()?;
     }
     Ok(())
 }

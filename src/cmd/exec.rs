@@ -267,14 +267,15 @@ impl Facing {
 
 /// The groups that the process belongs to.
 fn cgroup(record: &Record, args: &ExecArgs, proc: &Proc, init: i32) -> Result<Option<Cgroup>> {
-    let Some(group) = group::open(record)? else {
+    let group = group::open(record)?;
+    if group.is_empty() {
         return match args.cgroup.first() {
             Some(path) => {
                 Err(Error::new(format_args!("--cgroup {path}: the container has no control group")))
             }
             None => Ok(None),
         };
-    };
+    }
     if !args.cgroup.is_empty() {
         return group.chosen(&args.cgroup).map(Some);
     }

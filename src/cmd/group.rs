@@ -8,17 +8,17 @@ use crate::{
     sys::proc::Proc,
 };
 
-/// The container's groups; none where it has none.
-pub fn open(record: &Record) -> Result<Option<Cgroup>> {
+/// The container's groups, those that are left.
+pub fn open(record: &Record) -> Result<Cgroup> {
     match record.cgroup.is_null() {
-        true => Ok(None),
-        false => Cgroup::open(cgroup::Record::from_json(&record.cgroup)?).map(Some),
+        true => Ok(Cgroup::default()),
+        false => Cgroup::open(cgroup::Record::from_json(&record.cgroup)?),
     }
 }
 
 /// Whether the container's groups are frozen.
 pub fn is_frozen(record: &Record) -> Result<bool> {
-    open(record)?.map_or(Ok(false), |group| Ok(group.frozen()? == Freezer::Frozen))
+    Ok(open(record)?.frozen()? == Freezer::Frozen)
 }
 
 /// Removes the Intel RDT groups that end with the container.

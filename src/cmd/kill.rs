@@ -1,7 +1,8 @@
 //! `urun kill`
 
-use super::{group, select};
+use super::{group, processes, select};
 use crate::{
+    cgroup::Cgroup,
     cli::KillArgs,
     error::{Context, Error, Kind, Result},
     state::{ContainerId, PidNamespace, Record, Store},
@@ -23,24 +24,18 @@ fn kill_one(store: &Store, id: &ContainerId, number: i32, all: bool) -> Result<(
 }
 
 fn send(record: &Record, number: i32, all: bool) -> Result<()> {
-    let group = group::open(record)?;
     let is_kill = number == libc::SIGKILL;
-    match &group {
-        Some(group) if all => group.kill(number)?,
-        _ => {
-            let sent = record.init.ok_or_else(not_running).and_then(|init| init.signal(number));
-            match sent {
-                // Engines send `kill --all` to containers whose first process has ended, and want it to succeed.
-                Err(error) if all && error.is(Kind::NotRunning) => return Ok(()),
-                other => other?,
-            }
-            // The kernel ends a pid namespace with its init; in a shared one the others would live on.
-            if let (true, PidNamespace::Shared, Some(group)) = (is_kill, record.pid_namespace, &group) {
-                group.kill(number)?;
-            }
-        }
+    let groups = if all || is_kill { group::open(record)? } else { Cgroup::default() };
+    if all {
+        return processes::signal(record, &groups, number);
     }
-    Ok(())
+    record.init.ok_or_else(not_running)?.signal(number)?;
+    match record.pid_namespace {
+        _ if !is_kill => Ok(()),
+        // The kernel ends a pid namespace with its init; in a shared one the others would live on.
+        PidNamespace::Shared => groups.kill(number),
+        PidNamespace::Own => groups.thaw(),
+    }
 }
 
 fn not_running() -> Error {

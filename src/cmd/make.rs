@@ -320,8 +320,8 @@ fn remove(entry: Entry, record: &Record, plan: &Plan, cgroup: Option<Cgroup>, mu
         None => Vec::new(),
     };
     // Groups whose making was cut short are known by the record alone.
-    let groups = cgroup.map_or_else(|| super::group::open(record), |cgroup| Ok(Some(cgroup)));
-    let groups = groups.and_then(|groups| groups.map_or(Ok(()), |groups| groups.destroy()));
+    let groups = cgroup.map_or_else(|| super::group::open(record), Ok);
+    let groups = groups.and_then(|groups| groups.destroy());
     let left: Vec<Error> =
         [super::group::remove_rdt(record), groups].into_iter().filter_map(Result::err).collect();
     // What is left is found by the record: `delete --force` takes it up.

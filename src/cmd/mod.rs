@@ -10,13 +10,18 @@ pub mod host_state;
 pub mod kill;
 pub mod list;
 pub mod make;
+pub mod pause;
 mod pid_file;
 mod process;
+mod processes;
+pub mod ps;
+pub mod resume;
 pub mod run;
 mod select;
 pub mod spec;
 pub mod start;
 pub mod state;
+pub mod update;
 pub mod view;
 
 use crate::{
@@ -35,6 +40,10 @@ pub fn run(globals: &Globals, command: Command, log: &Log) -> Result<u8> {
         Command::List(form) => print(&list::list(&store()?, form, log)?)?,
         Command::Kill(args) => kill::kill(&store()?, &args)?,
         Command::Delete(args) => delete::delete(&store()?, &args, log)?,
+        Command::Ps(args) => print(&ps::ps(&store()?, &args)?)?,
+        Command::Pause(id) => pause::pause(&store()?, &id)?,
+        Command::Resume(id) => resume::resume(&store()?, &id)?,
+        Command::Update(args) => update::update(&store()?, &args, log)?,
         Command::Spec(args) => spec::spec(&store()?, &args)?,
         Command::Features => print(&(crate::spec::features::document() + "\n"))?,
         Command::Version => print(&version())?,

@@ -1,6 +1,6 @@
 //! `urun start`
 
-use super::hooks::Programs;
+use super::{group, hooks::Programs};
 use crate::{
     error::{Context, Error, Result},
     launch::{self, link::Link},
@@ -40,8 +40,12 @@ pub fn start(store: &Store, id: &ContainerId, log: &Log) -> Result<()> {
 }
 
 fn require_created(entry: &Entry, record: &Record) -> Result<()> {
-    match Status::of(entry, record, || Ok(false))? {
+    match Status::of(entry, record, || group::is_frozen(record))? {
         Status::Created => Ok(()),
+        Status::Paused if entry.awaits_start()? => {
+            let error = Error::new("cannot start a container that is paused");
+            Err(error.hint(format_args!("urun resume {} first", record.id)))
+        }
         Status::Stopped => Err(Error::new("cannot start a container that has stopped")),
         Status::Creating => Err(Error::new("cannot start a container that is still being created")),
         Status::Running | Status::Paused => Err(Error::new("cannot start an already running container")),

@@ -2,6 +2,7 @@
 
 pub mod apply;
 pub mod idmap;
+pub mod members;
 pub mod plan;
 pub mod subid;
 pub mod sysctl;

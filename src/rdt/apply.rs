@@ -67,6 +67,7 @@ fn one(op: &RdtOp, root: &Path, pid: i32, made: &mut Vec<PathBuf>) -> Result<()>
                 write(root, &root.join(group).join("schemata"), schemata)
             }
         }
+        RdtOp::Change { group, schemata } => write(root, &root.join(group).join("schemata"), schemata),
         RdtOp::Monitor(group) => {
             if make(&root.join(group))? {
                 made.push(group.clone());
@@ -237,6 +238,25 @@ mod tests {
         fake.run(&clos("silver", "L3:0=f")).unwrap_err();
         assert!(!fake.0.join("silver").exists());
         assert!(fake.0.join("gold").exists());
+    }
+
+    #[test]
+    fn an_update_changes_the_lines_of_the_containers_group() {
+        let fake = Fake::new("rdt-update");
+        fake.group("box");
+        let bandwidth = |value: &str| IntelRdt { mem_bw_schema: Some(value.into()), ..IntelRdt::default() };
+        let change = |rdt: Option<&IntelRdt>, change: &IntelRdt| plan::update(rdt, change, "box");
+        for (rdt, group) in [(IntelRdt::default(), "box"), (clos("gold", ""), "gold"), (clos("/", ""), "")] {
+            let op = change(Some(&rdt), &bandwidth("MB:0=50;1=70")).unwrap().unwrap();
+            apply(&[op], &fake.0, 42).unwrap();
+            let read = |file: &str| fake.read(format!("{group}/{file}").trim_start_matches('/'));
+            assert!(read("schemata").starts_with("MB:0=50;1=70\n"));
+            assert_eq!(read("tasks"), "", "nobody moves");
+        }
+        assert_eq!(change(None, &IntelRdt::default()).unwrap(), None);
+        assert!(change(None, &bandwidth("MB:0=5")).unwrap_err().to_string().contains("no resctrl group"));
+        let gone = change(Some(&clos("silver", "")), &bandwidth("MB:0=5")).unwrap().unwrap();
+        assert!(apply(&[gone], &fake.0, 42).unwrap_err().to_string().contains("silver/schemata"));
     }
 
     #[test]

@@ -5,4 +5,4 @@ pub mod apply;
 pub mod plan;
 
 pub use apply::{apply, root, undo};
-pub use plan::{Plan, RdtOp, plan};
+pub use plan::{Plan, RdtOp, plan, update};

@@ -25,6 +25,13 @@ pub enum RdtOp {
         /// the lines of its schemata; empty leaves the kernel's
         schemata: String,
     },
+    /// A group that is there gets other lines.
+    Change {
+        /// the group
+        group: PathBuf,
+        /// the lines that change
+        schemata: String,
+    },
     /// A monitoring group of the container's own.
     Monitor(PathBuf),
     /// The container's processes belong to this group.
@@ -53,6 +60,7 @@ impl fmt::Display for RdtOp {
             Self::Require(group) => write!(f, "use resctrl group {}", Name(group)),
             Self::Share { group, .. } => write!(f, "share resctrl group {}", Name(group)),
             Self::Make { group, .. } => write!(f, "make resctrl group {}", Name(group)),
+            Self::Change { group, .. } => write!(f, "change resctrl group {}", Name(group)),
             Self::Monitor(group) => write!(f, "make resctrl monitoring group {}", Name(group)),
             Self::Join(group) => write!(f, "join resctrl group {}", Name(group)),
         }
@@ -93,6 +101,27 @@ pub fn plan(rdt: Option<&IntelRdt>, id: &str) -> Result<Plan> {
         plan.owned.insert(0, monitor);
     }
     Ok(plan)
+}
+
+/// New lines for the group of a container whose `linux.intelRdt` is `rdt`: those of `change`, which names no group.
+///
+/// # Errors
+/// The container has no group; a line that is none.
+pub fn update(rdt: Option<&IntelRdt>, change: &IntelRdt, id: &str) -> Result<Option<RdtOp>> {
+    let schemata = schemata(change)?;
+    if schemata.is_empty() {
+        return Ok(None);
+    }
+    let Some(rdt) = rdt else {
+        return Err(Error::new("the container has no resctrl group whose schemata could change")
+            .hint("only a container that was created with linux.intelRdt has one"));
+    };
+    let group = match rdt.clos_id.as_deref().filter(|clos| !clos.is_empty()) {
+        Some("/") => PathBuf::new(),
+        Some(clos) => name("linux.intelRdt.closID", clos)?,
+        None => name("the container's id", id)?,
+    };
+    Ok(Some(RdtOp::Change { group, schemata }))
 }
 
 /// Names that resctrl itself uses in a group.

@@ -12,6 +12,7 @@ pub mod option;
 mod parse;
 pub mod seccomp;
 mod tree;
+pub mod update;
 
 pub use config::{Capabilities, Config, Hook, Hooks, Process, Root, User};
 pub use linux::{IdMap, Linux, Namespace, NamespaceKind};

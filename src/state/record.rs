@@ -42,6 +42,9 @@ pub struct Record {
     pub driver: Driver,
     /// What the cgroup module needs to find the container's cgroup again; null when it has none.
     pub cgroup: Value,
+    /// What `update` has changed since `create`, as one `linux.resources` document; null when nothing was.
+    /// [`crate::spec::update::effective`] lays it over config.json.
+    pub resources: Value,
     /// Intel RDT groups that end with the container, relative to the resctrl file system, in the order of their removal.
     pub rdt: Vec<PathBuf>,
     /// Fields of a newer program.
@@ -130,6 +133,7 @@ impl Record {
             pid_namespace: PidNamespace::Own,
             driver: Driver::default(),
             cgroup: Value::Null,
+            resources: Value::Null,
             rdt: Vec::new(),
             unknown: Map::new(),
         }
@@ -153,6 +157,7 @@ impl Record {
             ("pidNamespace", self.pid_namespace.word().into()),
             ("driver", self.driver.word().into()),
             ("cgroup", self.cgroup.clone()),
+            ("resources", self.resources.clone()),
             ("rdt", self.rdt.iter().map(|path| text(path)).collect::<Result<Vec<_>>>()?.into()),
         ] {
             fields.insert(name.to_owned(), value);
@@ -183,6 +188,7 @@ impl Record {
             pid_namespace: fields.word("pidNamespace")?,
             driver: fields.word("driver")?,
             cgroup: fields.take("cgroup"),
+            resources: fields.take("resources"),
             rdt: fields.paths("rdt")?,
             unknown: fields.0,
         };
@@ -302,8 +308,11 @@ mod tests {
     #[test]
     fn every_missing_or_wrong_field_is_named() {
         let whole: Value = serde_json::from_slice(&record().encode().unwrap()).unwrap();
-        for name in
-            whole.as_object().unwrap().keys().filter(|name| !["init", "cgroup"].contains(&name.as_str()))
+        for name in whole
+            .as_object()
+            .unwrap()
+            .keys()
+            .filter(|name| !["init", "cgroup", "resources"].contains(&name.as_str()))
         {
             let mut broken = whole.clone();
             broken[name] = json!({"no": -1});

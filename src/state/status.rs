@@ -42,7 +42,7 @@ impl fmt::Display for Status {
 
 impl Status {
     /// The status of the container with this record. `is_frozen` tells whether its cgroup is frozen; it is asked only
-    /// about a container that runs.
+    /// about a container that is created or runs. A created one that is frozen is paused, as in runc.
     pub fn of(entry: &Entry, record: &Record, is_frozen: impl FnOnce() -> Result<bool>) -> Result<Self> {
         let alive = match record.init {
             Some(init) => init.is_alive()?,
@@ -52,8 +52,8 @@ impl Status {
         Ok(match record.stage {
             _ if !alive => Self::Stopped,
             Stage::Creating => Self::Creating,
-            Stage::Created if entry.awaits_start()? => Self::Created,
             Stage::Created if is_frozen()? => Self::Paused,
+            Stage::Created if entry.awaits_start()? => Self::Created,
             Stage::Created => Self::Running,
         })
     }
@@ -212,7 +212,8 @@ mod tests {
         assert_eq!(status(&entry, Stage::Created, alive, true), Status::Paused);
         assert_eq!(status(&entry, Stage::Created, ended, true), Status::Stopped);
         std::fs::write(entry.path().join(START_SOCKET), "").unwrap();
-        assert_eq!(status(&entry, Stage::Created, alive, true), Status::Created);
+        assert_eq!(status(&entry, Stage::Created, alive, false), Status::Created);
+        assert_eq!(status(&entry, Stage::Created, alive, true), Status::Paused);
         let seen = store.find(entry.id()).unwrap();
         assert_eq!(
             status(&seen, Stage::Creating, None, false),

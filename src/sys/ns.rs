@@ -1,8 +1,8 @@
 //! unshare(2), setns(2) and what belongs to a namespace as a whole.
 
-use super::{check, show};
+use super::{check, check_fd, show};
 use crate::error::Result;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 /// `CLONE_NEWTIME`, which nix does not name.
 pub const NEW_TIME: i32 = 0x80;
@@ -20,6 +20,16 @@ pub fn setns(fd: BorrowedFd<'_>, flags: i32) -> Result<()> {
     let ret = unsafe { libc::setns(fd.as_raw_fd(), flags) };
     check(ret.into(), || format!("setns({}, {})", show(fd), Flags(u64::from(flags.cast_unsigned()))))
         .map(drop)
+}
+
+/// `NS_GET_PARENT` of linux/nsfs.h, `_IO(0xb7, 2)`.
+const GET_PARENT: libc::Ioctl = 0xb702;
+
+/// The namespace that a pid or user namespace was made in, Linux 4.9. EPERM: it is not below the caller's own.
+pub fn parent(fd: BorrowedFd<'_>) -> Result<OwnedFd> {
+    // SAFETY: this request takes no argument.
+    let ret = unsafe { libc::ioctl(fd.as_raw_fd(), GET_PARENT) };
+    check_fd(ret.into(), || format!("ioctl({}, NS_GET_PARENT)", show(fd)))
 }
 
 /// sethostname(2) in the caller's UTS namespace.

@@ -75,6 +75,17 @@ impl Proc {
         Ok(())
     }
 
+    /// The processes that this procfs shows.
+    pub fn processes(&self) -> Result<Vec<i32>> {
+        let fd = self.open_file(".", libc::O_RDONLY | libc::O_DIRECTORY)?;
+        let mut directory = nix::dir::Dir::from_fd(fd).context("list /proc")?;
+        let mut pids = Vec::new();
+        for entry in directory.iter() {
+            pids.extend(entry.context("list /proc")?.file_name().to_string_lossy().parse::<i32>());
+        }
+        Ok(pids)
+    }
+
     /// The caller's own directory in this procfs, a number even where the caller's pid namespace counts differently.
     pub fn own(&self) -> Result<String> {
         // The link's text is the answer, so no lookup goes through it.

@@ -114,10 +114,18 @@ impl Replay {
             fs::write(dir.join("config.json"), config.to_string()).unwrap();
             self.configs.insert(id.clone(), config);
         }
+        let resources = possible(&call["resources"]);
+        if call["resources"].is_object() {
+            fs::write(self.bundle.scratch().join("run/resources.json"), resources.to_string()).unwrap();
+        }
         let argv = self.arguments(&recorded, (&recorded_id, &id), &dir, name);
         let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
         let alive = self.pid_of(&id).is_some_and(|pid| Proc(pid).alive());
-        let output = self.bundle.call(&argv);
+        let mut command = self.bundle.command(&argv);
+        if call["resources"].is_object() {
+            command.stdin(fs::File::open(self.bundle.scratch().join("run/resources.json")).unwrap());
+        }
+        let output = self.bundle.call_command(command);
         if verb == "kill" {
             // The recorded program may have died earlier or later than a sleep does.
             let alive_still = || self.pid_of(&id).is_some_and(|pid| Proc(pid).alive());
@@ -137,18 +145,45 @@ impl Replay {
             return;
         }
         assert_eq!(output.code != 0, fails, "{name} {argv:?}: {output:?}");
-        if fails {
-            return;
+        if !fails {
+            self.check_call(call, &id, &output, &resources);
         }
-        if verb == "create" {
-            self.remember_pid(call, &id);
+    }
+
+    /// What a call that succeeded has left and said.
+    fn check_call(&mut self, call: &Value, id: &str, output: &Output, resources: &Value) {
+        let verb = call["call"].as_str().unwrap().split_once('-').unwrap().1;
+        let said = || serde_json::from_str::<Value>(&output.stdout).unwrap();
+        match verb {
+            "create" => self.remember_pid(call, id),
+            "start" => self.check(id),
+            "state" if matches!(call["status"].as_str(), Some("created" | "paused")) => {
+                assert_eq!(said()["status"], call["status"], "{}", call["call"]);
+            }
+            "ps" => {
+                assert_eq!(said(), json!([self.pid_of(id).unwrap()]));
+                assert_eq!(output.stderr, "");
+            }
+            "update" => self.check_limits(resources, id),
+            _ => {}
         }
-        if verb == "start" {
-            self.check(&id);
-        }
-        if verb == "state" && call["status"] == "created" {
-            let state: Value = serde_json::from_str(&output.stdout).unwrap();
-            assert_eq!(state["status"], "created", "{name}");
+    }
+
+    /// What an update asked for, as the host sees it.
+    fn check_limits(&self, resources: &Value, id: &str) {
+        let process = Proc(self.pid_of(id).unwrap());
+        for object in ["memory", "cpu", "pids"] {
+            for (key, value) in resources[object].as_object().into_iter().flatten() {
+                match value.as_i64() {
+                    Some(number) => limits_are(process, &[(&format!("{object}.{key}"), number)]),
+                    None => {
+                        assert_eq!(
+                            cgroup_file(process, "cpuset", &format!("cpuset.{key}")).as_deref(),
+                            value.as_str()
+                        );
+                    }
+                }
+            }
         }
     }
 
@@ -194,6 +229,13 @@ impl Replay {
                     self.sockets.push((socket, id.to_owned()));
                     Some(path)
                 }
+                "--resources" => match inline.or_else(|| words.as_slice().first().copied()) {
+                    Some("-") => {
+                        out.push((*word).to_owned());
+                        continue;
+                    }
+                    _ => Some(self.bundle.scratch().join("run/resources.json")),
+                },
                 _ => {
                     out.push(if *word == recorded_id { id.to_owned() } else { (*word).to_owned() });
                     continue;
@@ -392,6 +434,24 @@ impl Replay {
     }
 }
 
+/// The part of an update's document that the controllers of this machine can apply.
+fn possible(resources: &Value) -> Value {
+    let mut resources = resources.clone();
+    let Some(members) = resources.as_object_mut() else { return resources };
+    let has = |controller: &str| cgroup_dir(controller, "/").is_some();
+    members.retain(|key, _| !matches!(key.as_str(), "memory" | "cpu" | "pids") || has(key));
+    if let Some(Value::Object(cpu)) = members.get_mut("cpu").filter(|_| !has("cpuset")) {
+        cpu.retain(|key, _| !matches!(key.as_str(), "cpus" | "mems"));
+    }
+    if let Some(Value::Object(files)) = members.get_mut("unified") {
+        files.retain(|name, _| {
+            let controller = name.split('.').next().unwrap();
+            has(controller) && !is_v1(controller)
+        });
+    }
+    resources
+}
+
 /// The mask of a list of capabilities.
 fn mask(names: &Value) -> u64 {
     let names = names.as_array().into_iter().flatten().map(|name| name.as_str().unwrap());
@@ -427,6 +487,7 @@ scenarios! {
         cri_i_openshift = "cri-i-openshift"
         cri_l_create_fails = "cri-l-create-fails"
         cri_o_devices_rro = "cri-o-devices-rro"
+        cri_j2_update = "cri-j2-update"
         ctr_life = "ctr-life"
         ctr_missing_binary = "ctr-missing-binary"
         ctr_no_pivot = "ctr-no-pivot"
@@ -445,6 +506,7 @@ scenarios! {
         g_localhost_seccomp = "g-localhost-seccomp"
         h_tty = "h-tty"
         i_openshift = "i-openshift"
+        j_update_pause = "j-update-pause"
         k_exit = "k-exit"
         l_create_fails = "l-create-fails"
         m_hostpid = "m-hostpid"
@@ -463,6 +525,7 @@ scenarios! {
         privileged = "privileged"
         read_only = "read-only"
         remap_devices = "remap-devices"
+        remap_update = "remap-update"
         remap_run = "remap-run"
         remap_tty = "remap-tty"
         run_rm = "run-rm"
@@ -473,6 +536,7 @@ scenarios! {
         mask = "mask"
         net_host = "net-host"
         pid_host = "pid-host"
+        pod = "pod"
         privileged = "privileged"
         read_only = "read-only"
         rl_cap_add = "rl-cap-add"
@@ -485,6 +549,7 @@ scenarios! {
         run_missing_binary = "run-missing-binary"
         run_rm = "run-rm"
         run_tty = "run-tty"
+        update = "update"
         userns_auto = "userns-auto"
         userns_uidmap = "userns-uidmap"
         volumes = "volumes";

@@ -5,18 +5,7 @@ use serde_json::{Value, json};
 
 /// The content of a file in the container's cgroup, where the host has the controller.
 fn file(container: &Container, controller: &str, name: &str) -> Option<String> {
-    let dir = cgroup_dir(controller, &container.proc().cgroup(if v1(controller) { controller } else { "" }))?;
-    Some(
-        std::fs::read_to_string(dir.join(name))
-            .unwrap_or_else(|e| panic!("{}/{name}: {e}", dir.display()))
-            .trim()
-            .to_owned(),
-    )
-}
-
-/// Is the controller mounted as v1?
-fn v1(controller: &str) -> bool {
-    host_mounts().iter().any(|mount| mount.kind == "cgroup" && mount.super_has(controller))
+    cgroup_file(container.proc(), controller, name)
 }
 
 fn with(resources: Value) -> Bundle {
@@ -105,7 +94,7 @@ fn no_limit_of_processes_is_minus_one() {
 fn limits_of_memory_are_set() {
     let memory = json!({"memory": {"limit": 67_108_864, "reservation": 33_554_432}});
     let Some(container) = limited("memory", memory) else { return };
-    let (limit, low) = if v1("memory") {
+    let (limit, low) = if is_v1("memory") {
         ("memory.limit_in_bytes", "memory.soft_limit_in_bytes")
     } else {
         ("memory.max", "memory.low")
@@ -118,7 +107,7 @@ fn limits_of_memory_are_set() {
 fn shares_and_quota_of_the_processor_are_set() {
     let cpu = json!({"cpu": {"shares": 512, "quota": 50_000, "period": 100_000}});
     let Some(container) = limited("cpu", cpu) else { return };
-    if v1("cpu") {
+    if is_v1("cpu") {
         assert_eq!(file(&container, "cpu", "cpu.shares").unwrap(), "512");
         assert_eq!(file(&container, "cpu", "cpu.cfs_quota_us").unwrap(), "50000");
         assert_eq!(file(&container, "cpu", "cpu.cfs_period_us").unwrap(), "100000");
@@ -183,7 +172,7 @@ in_modes! {
     [root root_userns]
     fn the_cgroup_namespace_shows_the_containers_cgroup_as_the_root(mode) {
         let output = Bundle::new(mode).args(["cat", "/proc/self/cgroup"]).run().ok();
-        for line in output.stdout.lines().filter(|line| !line.starts_with("0::") || !v1("devices")) {
+        for line in output.stdout.lines().filter(|line| !line.starts_with("0::") || !is_v1("devices")) {
             assert!(line.ends_with(":/"), "{line}");
         }
     }

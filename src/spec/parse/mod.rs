@@ -74,14 +74,19 @@ pub fn load_resources(bytes: &[u8]) -> Result<Resources> {
     Ok(resources)
 }
 
+/// `pids.limit` of zero is a limit since 1.3.0. Before, it was what engines sent for none: Podman 4.3 does, for
+/// `--pids-limit -1`.
+pub fn is_zero_no_limit_of_pids(oci_version: &str) -> bool {
+    version::is_older(oci_version, 3)
+}
+
 fn config(node: Node<'_>) -> Config {
     if node.required().object().is_none() {
         return empty();
     }
     let mut linux = linux::linux(node.get("linux"));
     let oci_version = version::version(node.get("ociVersion").required());
-    // Zero is a limit since 1.3.0. Before, it was what engines sent for none: Podman 4.3 does, for `--pids-limit -1`.
-    if linux.resources.pids_limit == Some(0) && version::is_older(&oci_version, 3) {
+    if linux.resources.pids_limit == Some(0) && is_zero_no_limit_of_pids(&oci_version) {
         linux.resources.pids_limit = None;
     }
     let process = node.get("process");

@@ -1,0 +1,30 @@
+//! `urun pause`
+
+use super::group;
+use crate::{
+    cgroup::Freezer,
+    error::{Context, Error, Kind, Result},
+    state::{ContainerId, Status, Store},
+};
+use std::time::Duration;
+
+/// How long another command may be busy with the container.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Freezes every process of a container, which runs or waits for its start, and returns when they stand still.
+pub fn pause(store: &Store, id: &ContainerId) -> Result<()> {
+    let step = || format!("pause container {id}");
+    let mut entry = store.find(id)?;
+    // What is being deleted must not freeze on the way.
+    entry.lock(PATIENCE)?;
+    let not_running = || Error::new("container not running").kind(Kind::NotRunning);
+    let record = entry.record()?.ok_or_else(not_running).with_context(step)?;
+    let groups = group::open(&record)?;
+    let status = Status::of(&entry, &record, || Ok(groups.frozen()? == Freezer::Frozen))?;
+    match status {
+        Status::Created | Status::Running => groups.freeze(Freezer::Frozen),
+        Status::Paused => Err(Error::new("container paused").hint(format_args!("urun resume {id}"))),
+        Status::Creating | Status::Stopped => Err(not_running()),
+    }
+    .with_context(step)
+}
