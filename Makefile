@@ -29,8 +29,18 @@ check: ## Check format, lints, licences of dependencies, manual page
 advisories: ## Ask the network for known defects of the dependencies (needs cargo-deny)
 	$(CARGO) deny --locked check advisories
 
-test: prepare ## Run every test; installs the Debian packages that are missing, asks for root by sudo
+test: prepare ## Run every test, in the test machine too; installs the Debian packages that are missing, asks for root by sudo
 	scripts/test
+
+test-vm: prepare ## Run the tests of the test machine (tests/vm) and no others
+	scripts/test --vm
+
+vm: prepare ## Build and start the test machine, and say how to use it
+	@tests/vm/vm start
+	@echo 'The test machine runs. A command in it: tests/vm/vm run [--user] COMMAND. Files: tests/vm/vm copy PATH. Its end: make vm-stop'
+
+vm-stop: ## End the test machine
+	@tests/vm/vm stop
 
 test-root: prepare ## Run the tests that start containers, and no others
 	scripts/test --test behaviour
@@ -68,4 +78,4 @@ install: build ## Install the binary and the manual page below DESTDIR and PREFI
 	install -D -m 0755 $(BINARY) $(DESTDIR)$(PREFIX)/bin/urun
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man8 $(MANUALS)
 
-.PHONY: help build check advisories test test-root test-long prepare bench fuzz demo man install
+.PHONY: help build check advisories test test-vm vm vm-stop test-root test-long prepare bench fuzz demo man install

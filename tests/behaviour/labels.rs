@@ -2,6 +2,32 @@
 
 use crate::common::*;
 use serde_json::json;
+use std::process::Command;
+
+/// An AppArmor profile of the kernel's, gone with the value.
+struct Profile {
+    name: String,
+}
+
+impl Profile {
+    /// Loads a profile that allows everything and then has the rules.
+    fn load(bundle: &Bundle, suffix: &str, rules: &str) -> Self {
+        let name = format!("{}-{suffix}", bundle.id());
+        let all = "file, capability, network, mount, remount, umount, pivot_root, ptrace, signal, dbus, unix, userns,";
+        let flags = "attach_disconnected, mediate_deleted";
+        let text = format!("profile {name} flags=({flags}) {{ {all} change_profile, {rules} }}\n");
+        let file = bundle.scratch().file(&name, &text, (0, 0), 0o644);
+        let mut parser = Command::new("apparmor_parser");
+        assert!(parser.arg("--skip-cache").arg(file).status().unwrap().success(), "load {text}");
+        Self { name }
+    }
+}
+
+impl Drop for Profile {
+    fn drop(&mut self) {
+        let _ = std::fs::write("/sys/kernel/security/apparmor/.remove", &self.name);
+    }
+}
 
 #[test]
 fn an_apparmor_profile_without_apparmor_is_refused_by_name() {
@@ -25,6 +51,60 @@ fn an_apparmor_profile_is_on_the_process() {
         // The word of engines for "none", which works without the module as well.
         bundle.run().ok();
     }
+}
+
+in_modes! {
+    fn a_loaded_apparmor_profile_confines_the_process(mode) {
+        if !lsm("apparmor") {
+            return; // the first test's business
+        }
+        let bundle = Bundle::new(mode)
+            .sh("echo > /tmp/open && echo open; echo > /tmp/shut || echo shut; exec sleep 600");
+        let profile = Profile::load(&bundle, "box", "deny /tmp/shut w,");
+        let container = bundle.put("/process/apparmorProfile", json!(profile.name)).start();
+        container.wait_for("shut\n");
+        let expected = format!("{} (enforce)\n", profile.name);
+        assert_eq!(container.proc().read("attr/apparmor/current"), expected);
+        assert!(container.output().contains("open\n"), "{}", container.output());
+        assert!(!container.proc().inside("/tmp/shut").exists());
+    }
+}
+
+in_modes! {
+    fn an_apparmor_profile_that_is_not_loaded_is_refused_by_name(mode) {
+        if !lsm("apparmor") {
+            return;
+        }
+        let bundle = Bundle::new(mode).put("/process/apparmorProfile", json!("urun-test-no-such-profile"));
+        bundle.run().refused_naming(&["AppArmor", "urun-test-no-such-profile", "aa-status"]);
+        Traces::none_of(&bundle);
+    }
+}
+
+#[test]
+fn a_confined_runtime_that_may_not_gain_privileges_adds_the_profile_to_its_own() {
+    if !lsm("apparmor") || only_ours("the others fail") {
+        return;
+    }
+    let bundle = Bundle::new(Mode::RootUserns);
+    let outer = Profile::load(&bundle, "runtime", "");
+    let inner = Profile::load(&bundle, "box", "");
+    let bundle = bundle.put("/process/apparmorProfile", json!(inner.name));
+    bundle.write();
+    let runtime = bundle.command(&["create", bundle.id()]);
+    let mut confined = Command::new("aa-exec");
+    confined.args(["--profile", &outer.name, "--"]).arg(runtime.get_program()).args(runtime.get_args());
+    confined.current_dir(bundle.dir());
+    bundle.call_command(confined).ok();
+    bundle.call(&["start", bundle.id()]).ok();
+    let state: serde_json::Value =
+        serde_json::from_str(&bundle.call(&["state", bundle.id()]).ok().stdout).unwrap();
+    let process = Proc(u32::try_from(state["pid"].as_u64().unwrap()).unwrap());
+    let current = process.read("attr/apparmor/current");
+    let (names, mode) = current.trim_end().rsplit_once(' ').unwrap();
+    let mut names: Vec<&str> = names.split("//&").collect();
+    names.sort_unstable();
+    assert_eq!((names, mode), (vec![inner.name.as_str(), outer.name.as_str()], "(enforce)"));
 }
 
 #[test]
