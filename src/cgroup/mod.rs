@@ -6,8 +6,8 @@
 //! systems that were proven to be cgroup file systems; a name with `..`, NUL or a newline never gets that far.
 
 pub mod apply;
-mod below;
 mod bpf;
+mod chosen;
 mod device;
 mod dir;
 #[cfg(test)]
