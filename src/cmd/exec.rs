@@ -50,7 +50,7 @@ pub fn exec(request: &ExecRequest, log: &Log) -> Result<u8> {
         return Ok(0);
     }
     let Started { process, master } = started;
-    let exit = foreground::watch(process.pid, process.as_fd(), master)?;
+    let exit = foreground::watch(process.pid, process.as_fd(), master, None)?;
     // An exit status is a byte, and 128 plus a signal is one as well.
     Ok(u8::try_from(exit.status()).unwrap_or(u8::MAX))
 }

@@ -1,6 +1,6 @@
 //! What `create` and `run` have in common: from a request to a container that waits for its start.
 
-use super::{facts, process};
+use super::{facts, notify, process};
 use crate::{
     bail,
     cgroup::{self, Cgroup},
@@ -67,13 +67,17 @@ pub fn make(request: &CreateRequest, waits: Waits, log: &Log) -> Result<Made> {
     proc_mount::choose(&mut config, request.proc_mount)?;
     check_terminal(&config, request)?;
     let (facts, user) = facts::probe(&config, Caller::probe(&proc)?, &proc)?;
+    let notifies = notify::is_wanted(&config);
     let mut store = Store::open(&request.state_root)?;
     let (plan, entry) = loop {
         let id = match &request.name {
             Name::Exact(id) => id.clone(),
             Name::Like(id) => store.free(id),
         };
-        let plan = plan::create::plan(&config, &planned(request, &id, descriptors), &facts)?;
+        let directory = store.path().join(id.as_str()).join(notify::DIRECTORY);
+        let announced = notifies.then(|| notify::announced(&config, &directory));
+        let config = announced.as_ref().unwrap_or(&config);
+        let plan = plan::create::plan(config, &planned(request, &id, descriptors), &facts)?;
         process::seal_if_exposed(maps(&plan, facts.namespaces.joined.as_ref()), &proc)?;
         match (store.create(&id), &request.name) {
             // Another caller took the name in between.
@@ -86,7 +90,7 @@ pub fn make(request: &CreateRequest, waits: Waits, log: &Log) -> Result<Made> {
     }
     let record = record(request, &config, &plan, &entry, &facts.caller);
     let mut attempt = Attempt { request, log, plan, record, entry, cgroup: None, master: None };
-    let opened = Opened { proc, config: bytes, user, sees_hidden: facts.caller.can_ptrace() };
+    let opened = Opened { proc, config: bytes, user, notifies, sees_hidden: facts.caller.can_ptrace() };
     match attempt.launch(opened, waits) {
         Ok(launched) => Ok(attempt.finish(launched)),
         Err(error) => Err(attempt.undo(error)),
@@ -162,6 +166,7 @@ struct Opened {
     proc: Proc,
     config: Vec<u8>,
     user: Option<OwnedFd>,
+    notifies: bool,
     sees_hidden: bool,
 }
 
@@ -178,7 +183,7 @@ struct Attempt<'a> {
 
 impl Attempt<'_> {
     fn launch(&mut self, opened: Opened, waits: Waits) -> Result<Launched> {
-        let Opened { proc, config, user, sees_hidden } = opened;
+        let Opened { proc, config, user, notifies, sees_hidden } = opened;
         hook::open_all(&mut self.plan.hooks.create_container)?;
         let joins = ns::apply::open(&self.plan.namespaces.joins)?;
         let mount = self.plan.namespaces.mount_path.as_deref().map(ns::apply::open_one).transpose()?;
@@ -188,6 +193,9 @@ impl Attempt<'_> {
         self.record.cgroup = self.plan.cgroup.record().to_json();
         self.entry.save_config(&config)?;
         self.entry.save(&self.record)?;
+        if notifies {
+            self.entry.make_directory(notify::DIRECTORY)?;
+        }
         let created = cgroup::create(&self.plan.cgroup).inspect_err(|error| {
             if error.is(Kind::GroupInUse) {
                 // Somebody was quicker: from here on the groups are not this container's to clean up.

@@ -10,6 +10,7 @@ pub mod host_state;
 pub mod kill;
 pub mod list;
 pub mod make;
+mod notify;
 pub mod pause;
 mod pid_file;
 mod process;

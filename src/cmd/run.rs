@@ -1,6 +1,9 @@
 //! `urun run`
 
-use super::make::{self, Waits};
+use super::{
+    make::{self, Waits},
+    notify::Proxy,
+};
 use crate::{cli::CreateRequest, error::Result, log::Log, sys::prctl, tty::foreground};
 use std::os::fd::AsFd;
 
@@ -14,15 +17,22 @@ pub fn run(request: &CreateRequest, log: &Log) -> Result<u8> {
         }
     }
     let mut made = make::make(request, Waits::ForCaller, log)?;
-    if let Err(error) = made.start(log) {
-        return Err(made.destroy(error));
-    }
+    let notify = match Proxy::listen(&made.entry).and_then(|notify| made.start(log).map(|()| notify)) {
+        Ok(notify) => notify,
+        Err(error) => return Err(made.destroy(error)),
+    };
     if request.detach {
         made.print_name(request)?;
+        notify.map_or(Ok(()), |notify| notify.wait(&made.launched.init))?;
         return Ok(0);
     }
     let terminal = made.master.take();
-    let exit = foreground::watch(made.launched.init.pid, made.launched.init.as_fd(), terminal)?;
+    let pid = made.launched.init.pid;
+    let visitor = notify.as_ref().map(|notify| foreground::Visitor {
+        fd: notify.as_fd(),
+        call: Box::new(move || notify.pass(pid).map(|told| !told)),
+    });
+    let exit = foreground::watch(pid, made.launched.init.as_fd(), terminal, visitor)?;
     if !request.keep {
         made.clean_up(log)?;
     }

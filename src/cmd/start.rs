@@ -1,6 +1,6 @@
 //! `urun start`
 
-use super::{group, hooks::Programs};
+use super::{group, hooks::Programs, notify::Proxy};
 use crate::{
     error::{Context, Error, Result},
     launch::{self, link::Link},
@@ -25,6 +25,7 @@ pub fn start(store: &Store, id: &ContainerId, log: &Log) -> Result<()> {
     let config = spec::load(&entry.config()?).context("read the container's copy of config.json")?;
     let init = record.init.ok_or_else(|| Error::new("cannot start a container that has stopped"))?;
     let child = Child { pid: init.pid, pidfd: init.open()? };
+    let notify = Proxy::listen(&entry)?;
     let mut link = Link::over(socket::connect(&entry.start_socket())?);
     // From here on the container counts as running: whoever asks must not find a socket that nobody listens to.
     entry.forget_start_socket()?;
@@ -36,7 +37,10 @@ pub fn start(store: &Store, id: &ContainerId, log: &Log) -> Result<()> {
     poststart.run(&state).map_err(|error| match stop(&child) {
         Ok(()) => error,
         Err(failure) => error.also(&failure),
-    })
+    })?;
+    // Whoever wants to stop a container that never gets ready has to be able to.
+    entry.unlock();
+    notify.map_or(Ok(()), |notify| notify.wait(&child))
 }
 
 fn require_created(entry: &Entry, record: &Record) -> Result<()> {

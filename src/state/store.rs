@@ -11,10 +11,11 @@ use crate::{
 use nix::{
     errno::Errno,
     fcntl::{AtFlags, Flock, FlockArg, OFlag, openat, renameat},
-    sys::stat::{FileStat, Mode, fstat, fstatat, mkdirat},
+    sys::stat::{FileStat, Mode, fchmod, fstat, fstatat, mkdirat},
     unistd::{UnlinkatFlags, geteuid, unlinkat},
 };
 use std::{
+    ffi::OsStr,
     fs::{DirBuilder, File},
     io::{Read, Write},
     os::{
@@ -280,6 +281,25 @@ impl Entry {
         self.path.join(START_SOCKET)
     }
 
+    /// Makes a directory in the container's own, which others may look into.
+    pub fn make_directory(&self, name: &str) -> Result<()> {
+        let path = || self.path.join(name);
+        mkdirat(&self.dir, name, Mode::S_IRWXU).with_context(|| format!("mkdir {}", path().display()))?;
+        let dir = openat(&self.dir, name, DIRECTORY | OFlag::O_NOFOLLOW, Mode::empty())
+            .with_context(|| format!("open {}", path().display()))?;
+        // Whatever the umask is.
+        fchmod(&dir, Mode::from_bits_truncate(0o755)).with_context(|| format!("chmod {}", path().display()))
+    }
+
+    /// Opens such a directory; none where there is none.
+    pub fn open_directory(&self, name: &str) -> Result<Option<OwnedFd>> {
+        match openat(&self.dir, name, DIRECTORY | OFlag::O_NOFOLLOW, Mode::empty()) {
+            Ok(dir) => Ok(Some(dir)),
+            Err(Errno::ENOENT) => Ok(None),
+            Err(errno) => Err(errno).with_context(|| format!("open {}", self.path.join(name).display())),
+        }
+    }
+
     /// Whether the container waits to be started.
     pub fn awaits_start(&self) -> Result<bool> {
         match self.stat(START_SOCKET) {
@@ -305,6 +325,7 @@ impl Entry {
         for name in names {
             match unlinkat(&self.dir, name.as_os_str(), UnlinkatFlags::NoRemoveDir) {
                 Ok(()) | Err(Errno::ENOENT) => {}
+                Err(Errno::EISDIR) => self.remove_directory(&name)?,
                 Err(errno) => {
                     return Err(errno).with_context(|| format!("unlink {}", self.path.join(name).display()));
                 }
@@ -314,6 +335,18 @@ impl Entry {
             Ok(()) | Err(Errno::ENOENT) => Ok(()),
             Err(errno) => Err(errno).with_context(|| format!("rmdir {}", self.path.display())),
         }
+    }
+
+    /// Removes a directory in the container's own with the files in it.
+    fn remove_directory(&self, name: &OsStr) -> Result<()> {
+        let path = self.path.join(name);
+        let step = || format!("remove {}", path.display());
+        let dir = openat(&self.dir, name, DIRECTORY | OFlag::O_NOFOLLOW, Mode::empty()).with_context(step)?;
+        for entry in std::fs::read_dir(&path).with_context(step)? {
+            let file = entry.with_context(step)?.file_name();
+            unlinkat(&dir, file.as_os_str(), UnlinkatFlags::NoRemoveDir).with_context(step)?;
+        }
+        unlinkat(&self.dir, name, UnlinkatFlags::RemoveDir).with_context(step)
     }
 
     /// Whether the container's name still leads to this directory.

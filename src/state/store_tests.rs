@@ -213,7 +213,7 @@ fn an_interrupted_removal_keeps_the_record() {
     let entry = store.create(&id("c")).unwrap();
     let init = Some(Init { pid: 1, start_time: 0 });
     entry.save(&Record { init, ..record("c") }).unwrap();
-    std::fs::create_dir(entry.path().join("unexpected")).unwrap();
+    std::fs::create_dir_all(entry.path().join("unexpected/deep")).unwrap();
     assert!(entry.remove().is_err());
     assert_eq!(store.find(&id("c")).unwrap().record().unwrap().unwrap().init, init);
 }

@@ -183,6 +183,15 @@ pub fn bind(path: &Path) -> Result<OwnedFd> {
     Ok(socket)
 }
 
+/// Binds a datagram socket to `name` in `directory`. The file is born with the socket's own mode, less what the umask takes.
+pub fn bind_datagram(socket: BorrowedFd<'_>, directory: BorrowedFd<'_>, name: &str) -> Result<()> {
+    let (address, size) =
+        address(&Path::new("/proc/self/fd").join(directory.as_raw_fd().to_string()).join(name))?;
+    // SAFETY: `address` is a whole sockaddr_un and `size` is the length of the part in use.
+    let ret = unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), size) };
+    check(ret.into(), || format!("bind({name})")).map(drop)
+}
+
 /// Connects a stream socket to the listener at `path`, of any length.
 pub fn connect(path: &Path) -> Result<OwnedFd> {
     let socket = stream()?;

@@ -34,16 +34,35 @@ pub fn block() -> Result<Set> {
 /// Meanwhile every signal that reaches the caller is passed on, other children are reaped, and, with `terminal`, the
 /// master of the container's terminal, standard input and output are relayed; what is still in the terminal at the
 /// end is written. An error leaves the container running.
-pub fn watch(pid: i32, pidfd: BorrowedFd<'_>, terminal: Option<OwnedFd>) -> Result<Exit> {
+pub fn watch(
+    pid: i32,
+    pidfd: BorrowedFd<'_>,
+    terminal: Option<OwnedFd>,
+    visitor: Option<Visitor<'_>>,
+) -> Result<Exit> {
     let (stdin, stdout) = (std::io::stdin(), std::io::stdout());
     let relay = terminal.map(|master| Relay::new(master, stdin.as_fd(), stdout.as_fd())).transpose()?;
-    watch_through(pid, pidfd, relay)
+    watch_through(pid, pidfd, relay, visitor)
+}
+
+/// Somebody else who is waited for meanwhile.
+#[allow(missing_debug_implementations)] // a closure has none
+pub struct Visitor<'a> {
+    /// Readable when there is something to do.
+    pub fd: BorrowedFd<'a>,
+    /// Does it; false when that was all.
+    pub call: Box<dyn FnMut() -> Result<bool> + 'a>,
 }
 
 /// As [`watch`], with a relay between other descriptors than standard input and output.
-pub fn watch_through(pid: i32, pidfd: BorrowedFd<'_>, relay: Option<Relay<'_>>) -> Result<Exit> {
+pub fn watch_through(
+    pid: i32,
+    pidfd: BorrowedFd<'_>,
+    relay: Option<Relay<'_>>,
+    visitor: Option<Visitor<'_>>,
+) -> Result<Exit> {
     let mask = block()?;
-    let mut watch = Watch { pid, pidfd, signals: signal::signalfd(Set::ALL)?, relay };
+    let mut watch = Watch { pid, pidfd, signals: signal::signalfd(Set::ALL)?, relay, visitor };
     let exit = watch.until_exit();
     // The terminal's modes come back while SIGTTOU cannot stop the runtime over it.
     signal::set_mask(Set::ALL)?;
@@ -57,14 +76,20 @@ struct Watch<'a> {
     pidfd: BorrowedFd<'a>,
     signals: OwnedFd,
     relay: Option<Relay<'a>>,
+    visitor: Option<Visitor<'a>>,
 }
 
 impl Watch<'_> {
     fn until_exit(&mut self) -> Result<Exit> {
         loop {
-            let [ended, signalled, relayed @ ..] = self.wait(Some(self.pidfd))?;
+            let [ended, signalled, visited, relayed @ ..] = self.wait(Some(self.pidfd))?;
             if signalled {
                 self.pass_signals()?;
+            }
+            if let Some(visitor) = self.visitor.as_mut().filter(|_| visited)
+                && !(visitor.call)()?
+            {
+                self.visitor = None;
             }
             if let Some(relay) = &mut self.relay {
                 relay.step(relayed)?;
@@ -81,7 +106,7 @@ impl Watch<'_> {
         while let Some(relay) = &mut self.relay
             && relay.has_output()?
         {
-            let [_, signalled, relayed @ ..] = self.wait(None)?;
+            let [_, signalled, _, relayed @ ..] = self.wait(None)?;
             if signalled && self.take_signals()?.iter().any(|signal| ENDING.contains(signal)) {
                 return Ok(());
             }
@@ -92,12 +117,14 @@ impl Watch<'_> {
         Ok(())
     }
 
-    /// Waits until something can be done: the process has ended, a signal is pending, the relay can go on in one of
-    /// its three ways.
-    fn wait(&self, pidfd: Option<BorrowedFd<'_>>) -> Result<[bool; 5]> {
+    /// Waits until something can be done: the process has ended, a signal is pending, the visitor has something, the relay
+    /// can go on in one of its three ways.
+    fn wait(&self, pidfd: Option<BorrowedFd<'_>>) -> Result<[bool; 6]> {
         let interest = |fd| Some(PollFd::new(fd, PollFlags::POLLIN));
         let [stdin, stdout, master] = self.relay.as_ref().map(Relay::interests).unwrap_or_default();
-        let slots = [pidfd.and_then(interest), interest(self.signals.as_fd()), stdin, stdout, master];
+        let visitor = self.visitor.as_ref().and_then(|visitor| interest(visitor.fd));
+        let slots =
+            [pidfd.and_then(interest), interest(self.signals.as_fd()), visitor, stdin, stdout, master];
         let mut fds: Vec<PollFd<'_>> = slots.iter().flatten().cloned().collect();
         match poll(&mut fds, PollTimeout::NONE) {
             Ok(_) | Err(Errno::EINTR) => {}

@@ -1,12 +1,14 @@
 //! exec: a later process of a container, seen from the host.
 
 use crate::common::*;
+use crate::namespaces::pod;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
@@ -414,6 +416,81 @@ in_modes! {
         assert_ne!(output.code, 0);
         assert!(output.stderr.contains("not supported"), "{}", output.stderr);
     }
+}
+
+in_modes! {
+    [root root_userns rootless_range]
+    fn the_agent_of_the_filter_is_asked_about_this_process_too(mode) {
+        let bundle = Bundle::new(mode);
+        let path = bundle.scratch().join("seccomp");
+        let listener = UnixListener::bind(&path).unwrap();
+        std::os::unix::fs::chown(&path, Some(mode.caller().0), Some(mode.caller().1)).unwrap();
+        let agent = std::thread::spawn(move || {
+            [(); 2].map(|()| receive_fd(&listener.accept().unwrap().0))
+        });
+        let container = bundle
+            .put("/linux/seccomp", json!({
+                "defaultAction": "SCMP_ACT_ALLOW",
+                "listenerPath": path,
+                "syscalls": [{"names": ["acct"], "action": "SCMP_ACT_NOTIFY"}],
+            }))
+            .start();
+        let process = detached(&container, &[]);
+        let [_, (payload, fds)] = agent.join().unwrap();
+        let state: Value = serde_json::from_slice(&payload).unwrap();
+        assert_eq!(fds.len(), 1);
+        assert_eq!(state["pid"], process.0, "the process that was filtered");
+        assert_eq!(state["state"]["pid"], container.proc().0, "the container's first one");
+        assert_eq!(state["state"]["status"], "running");
+        assert_eq!(process.status("Seccomp"), "2");
+    }
+}
+
+/// A pod as CRI-O makes it: pinned namespaces, an infra container, a workload in its pid namespace.
+#[test]
+fn a_container_of_a_pod_is_entered_as_any_other() {
+    let pinned = PinnedNamespaces::with(&["--net", "--ipc", "--uts"], Some((131_072, 65536)));
+    let infra = pod(&pinned).start();
+    let workload = pod(&pinned).namespace("pid", Some(&format!("/proc/{}/ns/pid", infra.proc().0))).start();
+    let process = detached(&workload, &[]);
+    for kind in SPACES {
+        assert_eq!(process.ns(kind), workload.proc().ns(kind), "{kind}");
+    }
+    assert_eq!(process.ns("pid"), infra.proc().ns("pid"));
+    assert_ne!(process.ns("mnt"), infra.proc().ns("mnt"));
+    assert_eq!(process.numbers("Uid"), [131_072; 4]);
+    // A pid namespace that is not its own: the end of one container leaves the other's processes alone.
+    workload.delete(&["--force"]).ok();
+    wait_until("the process has ended with its container", || !process.alive());
+    assert!(infra.proc().alive());
+}
+
+/// `hostNetwork: true` with `hostUsers: false`: the network namespace is the host's, the user namespace is not.
+#[test]
+fn the_hosts_network_is_kept_where_the_container_has_it() {
+    let container = Bundle::new(Mode::RootUserns)
+        .with(|config| {
+            let spaces = config["linux"]["namespaces"].as_array_mut().unwrap();
+            spaces.retain(|space| space["type"] != "network");
+            config["mounts"].as_array_mut().unwrap().retain(|mount| mount["destination"] != "/sys");
+        })
+        .start();
+    let process = detached(&container, &[]);
+    assert_eq!(process.ns("net"), Proc(std::process::id()).ns("net"));
+    assert_eq!(process.ns("user"), container.proc().ns("user"));
+}
+
+#[test]
+fn masks_stay_locked_for_a_process_that_enters_with_every_capability() {
+    let container = Bundle::new(Mode::RootUserns)
+        .put("/linux/maskedPaths", json!(["/proc/keys"]))
+        .put("/linux/readonlyPaths", json!(["/proc/sys"]))
+        .start();
+    let script = "umount /proc/keys; mount -o remount,rw,bind /proc/sys; echo tried";
+    let output = exec(&container, &["--cap", "CAP_SYS_ADMIN", "::", "sh", "-c", script]).ok();
+    assert!(output.stdout.contains("tried"));
+    assert!(container.proc().mounts().iter().any(|mount| mount.point == "/proc/keys"));
+    assert!(container.proc().mount("/proc/sys").has("ro"));
 }
 
 #[test]

@@ -27,6 +27,7 @@ mod lifecycle;
 mod locked;
 mod mounts;
 mod namespaces;
+mod notify;
 mod pause;
 mod proc_masks;
 mod ps;

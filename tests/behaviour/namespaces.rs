@@ -142,7 +142,7 @@ fn namespaces_are_joined_by_path() {
 }
 
 /// The shape of a Kubernetes pod with a user namespace: everything but pid, mount and cgroup is pinned.
-fn pod(pinned: &PinnedNamespaces) -> Bundle {
+pub(crate) fn pod(pinned: &PinnedNamespaces) -> Bundle {
     let mut bundle = Bundle::new(Mode::RootUserns);
     for (kind, file) in [("user", "user"), ("network", "net"), ("ipc", "ipc"), ("uts", "uts")] {
         bundle = bundle.namespace(kind, Some(&pinned.path(file)));

@@ -72,7 +72,7 @@ fn relay(script: &str, input: &[u8]) -> (Exit, String) {
         text
     });
     let relay = Relay::new(master, stdin.as_fd(), stdout.as_fd()).unwrap();
-    let exit = watch_through(pid_of(&child), child.as_fd(), Some(relay)).unwrap();
+    let exit = watch_through(pid_of(&child), child.as_fd(), Some(relay), None).unwrap();
     drop(stdout);
     (exit, reader.join().unwrap())
 }
@@ -85,7 +85,7 @@ fn the_runtime_ends_as_the_container_ends() {
             [("exit 0", Exit::Code(0)), ("exit 42", Exit::Code(42)), ("kill -9 $$", Exit::Signal(9))]
         {
             let child = plain(script, null.as_fd());
-            assert_eq!(watch(pid_of(&child), child.as_fd(), None).unwrap(), exit);
+            assert_eq!(watch(pid_of(&child), child.as_fd(), None, None).unwrap(), exit);
         }
     });
 }
@@ -101,7 +101,7 @@ fn signals_reach_the_container_even_those_sent_before_the_watch() {
         let mut ready = [0; 6];
         read.read_exact(&mut ready).unwrap();
         nix::sys::signal::raise(nix::sys::signal::Signal::SIGUSR1).unwrap();
-        assert_eq!(watch(pid_of(&child), child.as_fd(), None).unwrap(), Exit::Code(5));
+        assert_eq!(watch(pid_of(&child), child.as_fd(), None, None).unwrap(), Exit::Code(5));
         signal::set_mask(mask).unwrap();
         let mut text = String::new();
         read.read_to_string(&mut text).unwrap();
@@ -115,7 +115,7 @@ fn children_that_are_not_the_container_are_reaped_and_not_confused_with_it() {
         let null = File::options().write(true).open("/dev/null").unwrap();
         let other = plain("sleep 0.1; exit 1", null.as_fd());
         let child = plain("sleep 0.4; exit 6", null.as_fd());
-        assert_eq!(watch(pid_of(&child), child.as_fd(), None).unwrap(), Exit::Code(6));
+        assert_eq!(watch(pid_of(&child), child.as_fd(), None, None).unwrap(), Exit::Code(6));
         assert_eq!(pidfd::wait(other.as_fd()).unwrap_err().errno(), Some(libc::ECHILD));
     });
 }
@@ -180,7 +180,7 @@ fn the_size_of_the_callers_terminal_follows_and_its_modes_return() {
                 size
             }
         });
-        assert_eq!(watch_through(pid_of(&child), child.as_fd(), Some(relay)).unwrap(), Exit::Code(0));
+        assert_eq!(watch_through(pid_of(&child), child.as_fd(), Some(relay), None).unwrap(), Exit::Code(0));
         assert_eq!(&resizer.join().unwrap(), b"33 44\r\n");
         signal::set_mask(mask).unwrap();
         assert_eq!(nix::sys::termios::tcgetattr(&caller.slave).unwrap(), before);
@@ -195,7 +195,7 @@ fn an_output_that_nobody_reads_any_more_is_an_error() {
         let ((stdin, _typed), (shown, stdout)) = (pipe(), pipe());
         drop(shown);
         let relay = Relay::new(master, stdin.as_fd(), stdout.as_fd()).unwrap();
-        let error = watch_through(pid_of(&child), child.as_fd(), Some(relay)).unwrap_err();
+        let error = watch_through(pid_of(&child), child.as_fd(), Some(relay), None).unwrap_err();
         child.kill().unwrap();
         child.wait().unwrap();
         assert_eq!(error.errno(), Some(libc::EPIPE), "{error}");
@@ -220,7 +220,7 @@ fn a_reader_that_stalls_can_be_given_up_by_a_signal() {
             }
         });
         // The first signal ends the container, which is stuck writing; another one ends the wait for the reader.
-        let exit = watch_through(pid_of(&child), child.as_fd(), Some(relay)).unwrap();
+        let exit = watch_through(pid_of(&child), child.as_fd(), Some(relay), None).unwrap();
         assert_eq!(exit, Exit::Signal(libc::SIGTERM));
         done.send(()).unwrap();
         killer.join().unwrap();
