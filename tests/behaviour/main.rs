@@ -18,6 +18,7 @@ mod concurrency;
 mod devices;
 mod error_texts;
 mod errors;
+mod events;
 mod exec;
 mod hooks;
 mod identity;
