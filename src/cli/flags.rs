@@ -159,7 +159,7 @@ pub const VERBS: &[Verb] = &[
 
 /// Verbs of other runtimes that this version does not have yet. Probes ask for their help to learn whether they exist
 /// (`checkpoint --help`, CRI-O), so they have none.
-pub const LATER: &[&str] = &["events", "checkpoint", "restore", "mounts"];
+pub const LATER: &[&str] = &["checkpoint", "restore", "mounts"];
 
 /// The flags before the verb.
 pub fn globals() -> Vec<Arg> {

@@ -19,6 +19,7 @@ mod devices;
 mod error_texts;
 mod errors;
 mod events;
+mod every_state;
 mod exec;
 mod hooks;
 mod identity;
