@@ -100,13 +100,19 @@ impl Dir {
         Ok(names)
     }
 
+    /// Opens a file to read it.
+    pub fn open_file(&self, file: &str) -> Result<File> {
+        openat2(self.fd.as_fd(), file.as_bytes(), libc::O_RDONLY, 0, RULES)
+            .map(File::from)
+            .with_context(|| format!("read {}", self.name.join(file).display()))
+    }
+
     /// The contents of a file.
     pub fn read(&self, file: &str) -> Result<String> {
         let read = || format!("read {}", self.name.join(file).display());
-        let fd = openat2(self.fd.as_fd(), file.as_bytes(), libc::O_RDONLY, 0, RULES).with_context(read)?;
         // Not read_to_string, which asks for a size that these files do not have.
         let (mut bytes, mut chunk) = (Vec::new(), [0; 4096]);
-        let mut open = File::from(fd);
+        let mut open = self.open_file(file)?;
         loop {
             match open.read(&mut chunk).with_context(read)? {
                 0 => return Ok(String::from_utf8_lossy(&bytes).into_owned()),

@@ -21,11 +21,7 @@ pub struct Change<'a> {
 /// `memory.checkBeforeUpdate` is set; what the kernel refuses, told with what is in force already.
 pub fn update(cgroup: &Cgroup, change: &Change<'_>, host: &Cgroups) -> Result<Vec<String>> {
     let (cpu, memory) = (cgroup.read("cpu.max")?, cgroup.read("memory.max")?);
-    let current = Current {
-        cpu_max: cpu.as_deref().and_then(cpu_max),
-        memory_max: memory.and_then(|text| text.trim().parse().ok()),
-    };
-    let update = plan::update(change.asked, host, current)?;
+    let update = plan::update(change.asked, host, current(cpu.as_deref(), memory.as_deref()))?;
     if change.whole.memory.check_before_update == Some(true)
         && let (Some(limit), Some(usage)) = (change.asked.memory.limit, cgroup.read("memory.current")?)
     {
@@ -33,6 +29,11 @@ pub fn update(cgroup: &Cgroup, change: &Change<'_>, host: &Cgroups) -> Result<Ve
     }
     apply::update(cgroup, &update)?;
     Ok(update.ignored)
+}
+
+/// What `cpu.max` and `memory.max` hold.
+fn current<'a>(cpu: Option<&'a str>, memory: Option<&str>) -> Current<'a> {
+    Current { cpu_max: cpu.and_then(cpu_max), memory_max: memory.and_then(|text| text.trim().parse().ok()) }
 }
 
 /// The quota and the period of `cpu.max`: `max 100000`.
@@ -64,7 +65,10 @@ mod tests {
     }
 
     #[test]
-    fn the_file_of_the_quota_is_understood() {
+    fn what_the_files_hold_is_understood() {
+        let held = current(Some("max 5\n"), Some("4096\n"));
+        assert_eq!((held.cpu_max, held.memory_max), (Some(("max", 5)), Some(4096)));
+        assert_eq!(current(None, Some("max\n")).memory_max, None);
         assert_eq!(cpu_max("max 100000\n"), Some(("max", 100_000)));
         assert_eq!(cpu_max("50000 20000\n"), Some(("50000", 20_000)));
         assert_eq!(cpu_max("x"), None);

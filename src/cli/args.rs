@@ -15,7 +15,11 @@ use serde_json::{Value, json};
 use std::{
     ffi::{OsStr, OsString},
     path::PathBuf,
+    time::Duration,
 };
+
+/// `--interval` of `events` where it is not given, as in runc.
+const INTERVAL: Duration = Duration::from_secs(5);
 
 /// The flags before the verb.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -84,6 +88,8 @@ pub enum Command {
     Resume(ContainerId),
     /// `update`
     Update(UpdateArgs),
+    /// `events`
+    Events(EventsArgs),
     /// `spec`
     Spec(SpecArgs),
     /// `features`
@@ -216,6 +222,24 @@ pub enum ResourcesFrom {
     Flags(Value),
 }
 
+/// `events`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventsArgs {
+    /// Whose events.
+    pub id: ContainerId,
+    /// When.
+    pub form: EventsForm,
+}
+
+/// When `events` prints what a container uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventsForm {
+    /// `--stats`: now.
+    Once,
+    /// `--interval`: again and again, with a line for each kill for want of memory.
+    Every(Duration),
+}
+
 /// `spec`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpecArgs {
@@ -333,6 +357,13 @@ impl Matches {
                 resources: self.resources()?,
                 l3_cache_schema: self.0.get_one("l3-cache-schema").cloned(),
                 mem_bw_schema: self.0.get_one("mem-bw-schema").cloned(),
+            }),
+            "events" => Command::Events(EventsArgs {
+                id: self.id()?,
+                form: match self.is_set("stats") {
+                    true => EventsForm::Once,
+                    false => EventsForm::Every(self.0.get_one("interval").copied().unwrap_or(INTERVAL)),
+                },
             }),
             "pause" => Command::Pause(self.id()?),
             "resume" => Command::Resume(self.id()?),

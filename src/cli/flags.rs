@@ -124,6 +124,14 @@ pub const VERBS: &[Verb] = &[
         notes: "BYTES may end in K, M, G, T or P; -1 is no limit. What is not named stays as it is.",
     },
     Verb {
+        name: "events",
+        about: "print what a container uses and when it runs out of memory",
+        usage: "events [FLAGS] ID",
+        args: events,
+        flags_end: FlagsEnd::Dashes,
+        notes: "A JSON object a line, until the container ends.",
+    },
+    Verb {
         name: "delete",
         about: "remove what a stopped container has left",
         usage: "delete [FLAGS] ID",
@@ -151,7 +159,7 @@ pub const VERBS: &[Verb] = &[
 
 /// Verbs of other runtimes that this version does not have yet. Probes ask for their help to learn whether they exist
 /// (`checkpoint --help`, CRI-O), so they have none.
-pub const LATER: &[&str] = &["events", "checkpoint", "restore", "mounts"];
+pub const LATER: &[&str] = &["checkpoint", "restore", "mounts"];
 
 /// The flags before the verb.
 pub fn globals() -> Vec<Arg> {
@@ -290,6 +298,15 @@ fn update() -> Vec<Arg> {
         Arg::new("id").value_parser(ValueParser::os_string()),
     ]);
     args
+}
+
+fn events() -> Vec<Arg> {
+    vec![
+        text("interval", None, "TIME", "time between two lines about what it uses: 500ms, 1m30s [5s]")
+            .value_parser(|word: &str| super::quantity::duration(word)),
+        switch("stats", None, "print one line about what it uses now"),
+        Arg::new("id").value_parser(ValueParser::os_string()),
+    ]
 }
 
 fn kill() -> Vec<Arg> {

@@ -14,8 +14,8 @@ pub mod request;
 mod split;
 
 pub use args::{
-    Command, CreateArgs, DeleteArgs, Globals, KillArgs, ListForm, LogFormat, LogLevel, PsArgs, ResourcesFrom,
-    RunArgs, Selection, SpecArgs, Target, UpdateArgs,
+    Command, CreateArgs, DeleteArgs, EventsArgs, EventsForm, Globals, KillArgs, ListForm, LogFormat,
+    LogLevel, PsArgs, ResourcesFrom, RunArgs, Selection, SpecArgs, Target, UpdateArgs,
 };
 pub use exec::{ExecArgs, ExecCommand, ExecProgram};
 pub use request::{CreateRequest, ExecRequest, Name, state_root};

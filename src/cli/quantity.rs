@@ -22,6 +22,44 @@ pub fn bytes(word: &str) -> Result<i64, String> {
     whole.checked_add(part(fraction, factor)).ok_or_else(wrong)
 }
 
+/// A span of time as Go's `time.ParseDuration` reads it: `1m30s`, `1.5h`, `500ms`.
+pub fn duration(word: &str) -> Result<std::time::Duration, String> {
+    const UNITS: [(&str, i64); 7] = [
+        ("ns", 1),
+        ("us", 1_000),
+        ("µs", 1_000),
+        ("ms", 1_000_000),
+        ("s", 1_000_000_000),
+        ("m", 60_000_000_000),
+        ("h", 3_600_000_000_000),
+    ];
+    let wrong = || "a span of time above zero is expected: 500ms, 5s or 1m30s".to_owned();
+    let mut rest = word;
+    let mut total = 0_i64;
+    while !rest.is_empty() {
+        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(wrong)?;
+        let (number, tail) = rest.split_at(end);
+        let length = tail.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(tail.len());
+        let (unit, tail) = tail.split_at(length);
+        let (_, factor) = UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(wrong)?;
+        if !is_decimal(number) {
+            return Err(wrong());
+        }
+        let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+        let whole =
+            whole.parse::<i64>().ok().and_then(|whole| whole.checked_mul(*factor)).ok_or_else(wrong)?;
+        total = total
+            .checked_add(whole)
+            .and_then(|sum| sum.checked_add(part(fraction, *factor)))
+            .ok_or_else(wrong)?;
+        rest = tail;
+    }
+    match u64::try_from(total) {
+        Ok(nanoseconds @ 1..) => Ok(std::time::Duration::from_nanos(nanoseconds)),
+        _ => Err(wrong()),
+    }
+}
+
 /// `12` or `12.5`.
 fn is_decimal(text: &str) -> bool {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
@@ -62,6 +100,18 @@ mod tests {
             ["", "-2", "M", "1MM", "1.M", ".5M", "1.2.3M", "1i", "1x", "9223372036854775808", "9P9", "8192P"]
         {
             bytes(word).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn spans_of_time_are_read_as_go_reads_them() {
+        for (word, milliseconds) in
+            [("5s", 5000), ("500ms", 500), ("1m30s", 90_000), ("1.5h", 5_400_000), ("1000us", 1)]
+        {
+            assert_eq!(duration(word).unwrap().as_millis(), milliseconds, "{word}");
+        }
+        for word in ["", "0", "0s", "5", "s", "-5s", "1.s", "5 s", "5x", "9999999h", "1h.m"] {
+            duration(word).unwrap_err();
         }
     }
 }

@@ -147,6 +147,15 @@ fn limits_and_arguments_of_ps_are_understood() {
     assert_eq!(args.resources, ResourcesFrom::File("x".into()));
     assert_eq!(args.l3_cache_schema.as_deref(), Some("L3:0=f"));
     assert_eq!(args.mem_bw_schema.as_deref(), Some("MB:0=5"));
+    let every = |milliseconds| EventsForm::Every(std::time::Duration::from_millis(milliseconds));
+    for (argv, form) in [
+        ("events c", every(5000)),
+        ("events --interval 1m c", every(60_000)),
+        ("events c --interval=20ms", every(20)),
+        ("events --stats c", EventsForm::Once),
+    ] {
+        assert_eq!(parse(argv).unwrap(), Command::Events(EventsArgs { id: id.clone(), form }), "{argv}");
+    }
     for (argv, json, args) in [
         ("ps c", false, ""),
         ("ps -f json c", true, ""),
@@ -272,6 +281,7 @@ fn errors_of_the_command_line_read_well() {
         "update --cpu-quota 1.5 c",
         "update --resources - --memory 5 c",
         "ps --format yaml c",
+        "events --interval 0 c",
         "delete -x c",
         "list --format yaml",
         "features now",

@@ -2,6 +2,7 @@
 
 pub mod create;
 pub mod delete;
+pub mod events;
 pub mod exec;
 mod facts;
 mod group;
@@ -45,6 +46,7 @@ pub fn run(globals: &Globals, command: Command, log: &Log) -> Result<u8> {
         Command::Pause(id) => pause::pause(&store()?, &id)?,
         Command::Resume(id) => resume::resume(&store()?, &id)?,
         Command::Update(args) => update::update(&store()?, &args, log)?,
+        Command::Events(args) => events::events(&store()?, &args)?,
         Command::Spec(args) => spec::spec(&store()?, &args)?,
         Command::Features => print(&(crate::spec::features::document() + "\n"))?,
         Command::Version => print(&version())?,

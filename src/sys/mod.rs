@@ -4,6 +4,7 @@
 
 pub mod bpf;
 pub mod clone;
+pub mod event;
 pub mod exec;
 pub mod fd;
 pub mod fork;

@@ -18,6 +18,8 @@ mod concurrency;
 mod devices;
 mod error_texts;
 mod errors;
+mod events;
+mod every_state;
 mod exec;
 mod hooks;
 mod identity;

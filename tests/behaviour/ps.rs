@@ -32,6 +32,15 @@ in_modes! {
 }
 
 in_modes! {
+    fn a_process_that_was_sent_in_is_listed(mode) {
+        let container = Bundle::new(mode).start();
+        container.bundle().call(&["exec", "--detach", container.id(), "sleep", "602"]).ok();
+        wait_until("both are there", || really(&container).len() == 2);
+        assert_eq!(pids(&container), really(&container));
+    }
+}
+
+in_modes! {
     fn a_stopped_container_has_none(mode) {
         let container = Bundle::new(mode).start();
         container.kill("KILL").ok();
