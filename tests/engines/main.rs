@@ -1,0 +1,32 @@
+//! Real engines that run their whole life on urun. One topic is run with `cargo test --test engines -- podman::rootless`.
+//!
+//! The tests have a `main` of their own because many scenarios share one engine, and because scenarios that cannot run on a machine
+//! have to be listed as such. Parameters: `RUNTIME_UNDER_TEST` (tests/common/subject.rs), `ENGINES_CGROUP_DRIVER`, `ENGINES_SITE` (site.rs).
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::exit)]
+#![allow(clippy::needless_pass_by_value)]
+#![allow(unsafe_code)] // of tests/common
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod podman;
+mod report;
+mod site;
+
+use report::Report;
+use site::Who;
+
+fn main() {
+    let report = Report::new();
+    let suites: [&(dyn Fn() + Sync); 2] =
+        [&|| podman::suite(&report, Who::Root), &|| podman::suite(&report, Who::Rootless)];
+    std::thread::scope(|scope| {
+        for suite in suites {
+            scope.spawn(suite);
+        }
+    });
+    if !report.finish() {
+        std::process::exit(1);
+    }
+}
