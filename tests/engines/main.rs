@@ -10,17 +10,30 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod crio;
+mod crio_live;
+mod monitor;
 mod podman;
 mod report;
 mod site;
 
+use monitor::Monitor;
 use report::Report;
 use site::Who;
 
 fn main() {
     let report = Report::new();
-    let suites: [&(dyn Fn() + Sync); 2] =
-        [&|| podman::suite(&report, Who::Root), &|| podman::suite(&report, Who::Rootless)];
+    // Containers that their runtime leaves come to the stand-in for conmon.
+    nix::sys::prctl::set_child_subreaper(true).unwrap();
+    let suites: [&(dyn Fn() + Sync); 4] = [
+        &|| podman::suite(&report, Who::Root),
+        &|| podman::suite(&report, Who::Rootless),
+        &|| crio::suite(&report, "crio-stand-in", Monitor::StandIn),
+        &|| {
+            crio::suite(&report, "crio-conmon", Monitor::Conmon);
+            crio::live(&report);
+        },
+    ];
     std::thread::scope(|scope| {
         for suite in suites {
             scope.spawn(suite);
