@@ -8,7 +8,7 @@ use crate::site::Who;
 use serde_json::{Value, json};
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -217,7 +217,7 @@ impl Crio {
         let mut command = launch.command(&self.replay.bundle);
         let args = words(&call["process"]["args"]).join(" ");
         let (code, output) = if call["stdin"] == "terminal" {
-            on_a_terminal(command)
+            Pty::new(24, 80).run(command, "spoken\n\x04")
         } else {
             let pipe = call["stdin"] == "pipe";
             command.stdin(if pipe { Stdio::piped() } else { Stdio::null() });
@@ -319,21 +319,6 @@ impl Crio {
 
 fn words(list: &Value) -> Vec<&str> {
     list.as_array().into_iter().flatten().map(|word| word.as_str().unwrap()).collect()
-}
-
-/// Runs a command with a terminal on its three descriptors; its exit code and what it wrote.
-fn on_a_terminal(mut command: Command) -> (i32, String) {
-    let Pty { mut master, slave } = Pty::new(24, 80);
-    let other = |fd: &std::os::fd::OwnedFd| Stdio::from(fd.try_clone().unwrap());
-    command.stdin(other(&slave)).stdout(other(&slave)).stderr(other(&slave));
-    let mut child = command.spawn().unwrap();
-    drop((slave, command));
-    // What `cat` says again, and its end.
-    master.write_all(b"spoken\n\x04").unwrap();
-    let mut output = Vec::new();
-    // The terminal's end is an error (EIO): nobody holds the other side any more.
-    let _ = master.read_to_end(&mut output);
-    (child.wait().unwrap().code().unwrap(), String::from_utf8_lossy(&output).into_owned())
 }
 
 /// A live CRI-O with its own client.

@@ -10,8 +10,12 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod containerd;
 mod crio;
 mod crio_live;
+mod daemon;
+mod docker;
+mod image;
 mod monitor;
 mod podman;
 mod report;
@@ -25,7 +29,9 @@ fn main() {
     let report = Report::new();
     // Containers that their runtime leaves come to the stand-in for conmon.
     nix::sys::prctl::set_child_subreaper(true).unwrap();
-    let suites: [&(dyn Fn() + Sync); 4] = [
+    let suites: [&(dyn Fn() + Sync); 6] = [
+        &|| containerd::suite(&report),
+        &|| docker::suite(&report),
         &|| podman::suite(&report, Who::Root),
         &|| podman::suite(&report, Who::Rootless),
         &|| crio::suite(&report, "crio-stand-in", Monitor::StandIn),
