@@ -19,6 +19,7 @@ mod image;
 mod monitor;
 mod podman;
 mod report;
+mod shipped;
 mod site;
 
 use monitor::Monitor;
@@ -29,7 +30,8 @@ fn main() {
     let report = Report::new();
     // Containers that their runtime leaves come to the stand-in for conmon.
     nix::sys::prctl::set_child_subreaper(true).unwrap();
-    let suites: [&(dyn Fn() + Sync); 6] = [
+    let suites: [&(dyn Fn() + Sync); 7] = [
+        &|| shipped::suite(&report),
         &|| containerd::suite(&report),
         &|| docker::suite(&report),
         &|| podman::suite(&report, Who::Root),

@@ -1,9 +1,9 @@
 //! What stands between CRI-O and the runtime: conmon, or a stand-in that keeps its rules to the letter.
 
-use crate::common::{Bundle, Replay, wait_until};
+use crate::common::{Bundle, Proc, Replay, wait_until};
 use nix::fcntl::OFlag;
 use nix::sys::stat::{Mode, fchmod};
-use nix::sys::wait::{WaitStatus, waitpid};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, pipe2};
 use serde_json::Value;
 use std::fs::{self, File};
@@ -145,6 +145,10 @@ impl Monitor {
                 }
                 let said = ask(command);
                 let code = i32::try_from(said["exit_code"].as_i64().unwrap()).unwrap();
+                if limit.is_some() {
+                    // conmon does not wait for what it killed, and the container cannot end before somebody does.
+                    reap(read_pid(launch).unwrap());
+                }
                 if code < 0 && limit.is_none() {
                     return Err(message(&said));
                 }
@@ -218,6 +222,15 @@ fn wait(pid: u32) -> i32 {
         WaitStatus::Signaled(_, signal, _) => 128 + signal as i32,
         other => panic!("{other:?}"),
     }
+}
+
+/// Waits until a killed process is gone, and takes it in where it comes here as an orphan.
+fn reap(pid: u32) {
+    let number = Pid::from_raw(pid.try_into().unwrap());
+    wait_until("the killed process is gone", || match waitpid(number, Some(WaitPidFlag::WNOHANG)) {
+        Ok(status) => status != WaitStatus::StillAlive,
+        Err(_) => !Proc(pid).path("stat").exists(),
+    });
 }
 
 fn log_file(launch: &Launch) -> PathBuf {

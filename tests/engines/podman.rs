@@ -131,8 +131,9 @@ impl Podman {
         self.call(&["inspect", "--format", format, name]).ok().text().to_owned()
     }
 
+    /// The process of a container.
     #[track_caller]
-    fn process(&self, name: &str) -> Proc {
+    pub fn process(&self, name: &str) -> Proc {
         self.site.process(self.inspect(name, "{{.State.Pid}}").parse().unwrap())
     }
 
