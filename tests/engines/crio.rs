@@ -2,6 +2,7 @@
 //! by a stand-in for conmon that is as strict as the rules allow, and by conmon itself. A live CRI-O is used where there is one.
 
 use crate::common::{CAPABILITIES, Proc, Pty, Replay, Traces, recorded, sweep, wait_until};
+use crate::crio_live;
 use crate::monitor::{Launch, Monitor};
 use crate::report::Report;
 use crate::site::Who;
@@ -9,7 +10,7 @@ use serde_json::{Value, json};
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 /// Containers that outlive a restart of CRI-O: one story in three recordings.
@@ -323,11 +324,9 @@ fn words(list: &Value) -> Vec<&str> {
 
 /// A live CRI-O with its own client.
 pub fn live(report: &Report) {
-    let on_path =
-        |name: &str| std::env::var("PATH").unwrap().split(':').any(|dir| Path::new(dir).join(name).exists());
-    if !on_path("crio") || !on_path("crictl") {
+    if !crio_live::is_here() {
         report.not_run("crio", Who::Root, "live_pod", "crio and crictl are not on PATH");
         return;
     }
-    report.run("crio", Who::Root, "live_pod", crate::crio_live::pod);
+    report.run("crio", Who::Root, "live_pod", crio_live::pod);
 }

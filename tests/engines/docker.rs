@@ -3,6 +3,7 @@
 use crate::common::{Output, Proc, cgroup_dir, wait_until};
 use crate::daemon::Daemon;
 use crate::image;
+use crate::mistakes;
 use crate::podman::contrib;
 use crate::report::{Report, Scenario};
 use crate::site::{Site, Who, runtime_name};
@@ -45,6 +46,7 @@ const SCENARIOS: &[Scenario<Docker>] = &[
     ("pause_unpause", pause_unpause),
     ("update", update),
     ("live_restore", live_restore),
+    ("seven_mistakes", seven_mistakes),
 ];
 
 const REMAPPED: &[Scenario<Docker>] = &[
@@ -292,4 +294,13 @@ fn live_restore(docker: &Docker) {
     docker.call(&["kill", "survivor"]).ok();
     wait_until("it ended", || !process.alive());
     docker.remove("survivor");
+}
+
+/// The three with user namespaces are not Docker's: its daemon has one map for all.
+fn seven_mistakes(docker: &Docker) {
+    let version = docker.call(&["version", "--format", "{{.Server.Version}}"]).ok();
+    let engine = format!("docker-{}", version.text().split('+').next().unwrap());
+    mistakes::make(&docker.site, &engine, &mistakes::common(&docker.site), |flags, command| {
+        docker.run(&[&["--rm"], flags, &["localhost/busybox"], command].concat())
+    });
 }

@@ -16,6 +16,7 @@ mod crio_live;
 mod daemon;
 mod docker;
 mod image;
+mod mistakes;
 mod monitor;
 mod podman;
 mod report;

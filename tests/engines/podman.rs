@@ -1,6 +1,7 @@
 //! Podman and Buildah, as root and as an ordinary user. The runtime is chosen by the drop-in of `contrib/podman` alone.
 
 use crate::common::{Bundle, Output, Proc, cgroup_dir, run_limited, set_mode, wait_until};
+use crate::mistakes;
 use crate::report::{Report, Scenario};
 use crate::site::{Site, Who, cgroup_driver, runtime_name};
 use std::fs;
@@ -67,6 +68,7 @@ const SCENARIOS: &[Scenario<Podman>] = &[
     ("exec_detached_and_terminal", exec_detached_and_terminal),
     ("exec_errors", exec_errors),
     ("healthcheck", healthcheck),
+    ("ten_mistakes", ten_mistakes),
 ];
 
 const ROOT: &[Scenario<Podman>] = &[("idmapped_volume", idmapped_volume), ("bridge_network", bridge_network)];
@@ -711,4 +713,14 @@ fn healthcheck(podman: &Podman) {
     fs::write(process.inside("/tmp/well"), "").unwrap();
     podman.call(&["healthcheck", "run", "patient"]).ok();
     podman.remove("patient");
+}
+
+fn ten_mistakes(podman: &Podman) {
+    let version = podman.call(&["version", "--format", "{{.Client.Version}}"]).ok();
+    let mut mistakes = mistakes::common(&podman.site);
+    mistakes.extend(mistakes::podman());
+    let engine = format!("podman-{}-{}", version.text(), podman.who.name());
+    mistakes::make(&podman.site, &engine, &mistakes, |flags, command| {
+        podman.run(&[&["--rm"], flags, &["busybox"], command].concat())
+    });
 }
