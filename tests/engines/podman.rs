@@ -279,7 +279,7 @@ fn userns_auto(podman: &Podman) {
     let process = podman.detached("auto", &["--userns", "auto"]);
     let map = process.map("uid_map");
     assert_eq!(map.len(), 1, "{map:?}");
-    let first = if podman.who == Who::Root { 200_000 } else { 100_000 };
+    let first = podman.who.subordinate().unwrap_or(100_000);
     assert!(map[0][0] == 0 && map[0][1] >= first, "{map:?}");
     assert_eq!(process.numbers("Uid"), [map[0][1]; 4]);
     podman.remove("auto");
@@ -295,11 +295,10 @@ fn userns_of_a_container(podman: &Podman) {
 }
 
 fn uidmap(podman: &Podman) {
-    let inside = if podman.who == Who::Root { 300_000 } else { 1000 };
+    // An ordinary user's numbers count from the first of the subordinate ids, which is 1 in Podman's namespace.
+    let (inside, outside) = podman.who.subordinate().map_or((300_000, 300_000), |first| (1000, first + 999));
     let map = format!("0:{inside}:2000");
     let process = podman.detached("mapped", &["--uidmap", &map, "--gidmap", &map]);
-    // An ordinary user's numbers count from the first of the subordinate ids, which is 1 in Podman's namespace.
-    let outside = if podman.who == Who::Root { inside } else { 100_000 + inside - 1 };
     assert_eq!(process.map("uid_map"), [[0, outside, 2000]]);
     assert_eq!(process.numbers("Uid"), [outside; 4]);
     podman.remove("mapped");

@@ -24,6 +24,11 @@ impl Who {
         }
     }
 
+    /// First of the subordinate uids, for an ordinary user.
+    pub fn subordinate(self) -> Option<u32> {
+        (self == Self::Rootless).then(|| Mode::RootlessRange.account().unwrap().sub.unwrap().0)
+    }
+
     /// uid and gid.
     pub fn ids(self) -> (u32, u32) {
         match self {
@@ -76,7 +81,9 @@ impl Site {
         let user = Who::Rootless.ids();
         scratch.dir("home", user, 0o700);
         if on_the_machine() {
-            assert!(Command::new("cp").arg(subject().1).arg("/usr/local/bin/").status().unwrap().success());
+            // A file of its own each time: containers may run on the one before.
+            let mut install = Command::new("install");
+            assert!(install.arg(subject().1).arg("/usr/local/bin/").status().unwrap().success());
             return Self { scratch, inner: None };
         }
         let cgroup = format!("urun-engines-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));

@@ -58,7 +58,10 @@ up)
     install -d -m 700 -o "$user" -g "$user" "/run/user/$(id -u "$user")"
     ip link set lo up
     cp "$runtime" "/usr/local/bin/$(basename "$runtime")"
-    printf '%s\n' "$user:100000:65536" containers:200000:1000000 dockremap:2000000:65536 | tee /etc/subuid > /etc/subgid
+    for file in /etc/subuid /etc/subgid; do
+        own=$(grep "^$user:" "$file")
+        printf '%s\n' "$own" containers:1000000:1000000 dockremap:2000000:65536 > "$file"
+    done
     # Volumes with shared propagation need it here too.
     mount --make-rshared /
     echo ready
