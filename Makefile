@@ -51,6 +51,7 @@ test-long: prepare ## Run every test with many more random cases, and the behavi
 
 prepare: # Install what the tests need and the machine lacks
 	@scripts/packages test
+	@scripts/packages engines
 
 bench: build ## Measure `run` against crun, runc and the floor
 	@scripts/packages bench

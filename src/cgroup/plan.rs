@@ -20,7 +20,6 @@ use crate::{
     },
 };
 use std::{
-    collections::BTreeMap,
     fmt,
     path::{Path, PathBuf},
 };
@@ -302,9 +301,12 @@ impl Plan {
         }
     }
 
-    /// The group's place in each hierarchy: mount point → path.
-    pub fn places(&self) -> BTreeMap<PathBuf, String> {
-        self.record().hierarchies.into_iter().collect()
+    /// The groups.
+    pub fn groups(&self) -> &[Group] {
+        match self {
+            Self::None { .. } => &[],
+            Self::Groups { groups, .. } => groups,
+        }
     }
 }
 

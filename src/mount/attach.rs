@@ -48,7 +48,12 @@ impl Assembler<'_> {
                 }
                 Opened::Used => crate::bail!("source {id} was used before"),
             },
-            What::Late(path) => mount::clone_path(path, AT_RECURSIVE)?,
+            What::Late { group, otherwise } => match (mount::clone_path(group, AT_RECURSIVE), otherwise) {
+                (Err(error), Some(path)) if error.errno() == Some(libc::ENOENT) => {
+                    mount::clone_path(path, AT_RECURSIVE)?
+                }
+                (tree, _) => tree?,
+            },
         };
         let is_new = matches!(attach.what, What::Filesystem(_));
         let is_directory = is_new || kind(&mount)? == SFlag::S_IFDIR;

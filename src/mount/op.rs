@@ -227,7 +227,12 @@ pub enum What {
     /// A tree of the host's, opened before.
     Bind(SourceId),
     /// A directory of the host's that comes into being late: the container's own cgroup.
-    Late(PathBuf),
+    Late {
+        /// The group.
+        group: PathBuf,
+        /// The group that the container is in when the kernel did not let the caller make `group`.
+        otherwise: Option<PathBuf>,
+    },
     /// A new file system.
     Filesystem(Filesystem),
 }

@@ -61,8 +61,17 @@ pub struct Facts {
     pub cgroups: Cgroups,
     /// The container's cgroup namespace is new.
     pub new_cgroup_namespace: bool,
-    /// The container's group in each hierarchy: mount point → path relative to it, starting with `/`.
-    pub cgroup_paths: BTreeMap<PathBuf, String>,
+    /// The container's group in each hierarchy, by mount point.
+    pub groups: BTreeMap<PathBuf, Group>,
+}
+
+/// Where the container's cgroup in a hierarchy will be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// Path from the mount point, starting with `/`.
+    pub path: String,
+    /// The kernel may not let the caller make it; the container is in the caller's group then.
+    pub optional: bool,
 }
 
 /// Where a symlink in the image would move what the container's safety rests on (CVE-2019-19921, CVE-2023-27561).

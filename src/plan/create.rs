@@ -154,7 +154,7 @@ impl Inner<'_> {
             own_network: self.namespaces.has(network) || (caller.initial && caller.is_privileged()),
             cgroups: self.facts.cgroups.clone(),
             new_cgroup_namespace: self.namespaces.makes(NamespaceKind::Cgroup),
-            cgroup_paths: cgroup.places(),
+            groups: cgroup.groups().iter().map(mount_group).collect(),
         };
         mount::plan(self.config, &request, &facts)
     }
@@ -221,4 +221,10 @@ fn hooks(config: &Config, request: &Request) -> Result<Hooks> {
         redirection: hook::redirection(&config.annotations),
         bundle: request.bundle.clone(),
     })
+}
+
+/// A cgroup as the planner of mounts wants it.
+fn mount_group(group: &cgroup::plan::Group) -> (PathBuf, mount::plan::Group) {
+    let optional = group.refused == cgroup::plan::Refused::Without;
+    (group.mount.clone(), mount::plan::Group { path: group.path.clone(), optional })
 }

@@ -3,10 +3,11 @@
 use nix::pty::{OpenptyResult, Winsize, openpty};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use std::fs::File;
-use std::io::{IoSliceMut, Read};
+use std::io::{IoSliceMut, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// A listening socket that waits for the master of a terminal.
@@ -81,6 +82,20 @@ impl Pty {
         let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
         let OpenptyResult { master, slave } = openpty(Some(&size), None).unwrap();
         Self { master: master.into(), slave }
+    }
+
+    /// Runs a command with the terminal on its three descriptors and `typed` as what the user types; its exit code and what it wrote.
+    pub fn run(self, mut command: Command, typed: &str) -> (i32, String) {
+        let Self { mut master, slave } = self;
+        let other = || Stdio::from(slave.try_clone().unwrap());
+        command.stdin(other()).stdout(other()).stderr(other());
+        let mut child = command.spawn().unwrap();
+        drop((slave, command));
+        master.write_all(typed.as_bytes()).unwrap();
+        let mut output = Vec::new();
+        // The terminal's end is an error (EIO): nobody holds the other side any more.
+        let _ = master.read_to_end(&mut output);
+        (child.wait().unwrap().code().unwrap(), String::from_utf8_lossy(&output).into_owned())
     }
 
     /// Reads from the master until `text` has come, or fails the test after ten seconds.

@@ -24,7 +24,8 @@ pub fn subject() -> (Subject, PathBuf) {
         Err(_) | Ok("" | "urun") => (Subject::Urun, env!("CARGO_BIN_EXE_urun").into()),
         Ok("crun") => (Subject::Crun, which("crun")),
         Ok("runc") => (Subject::Runc, which("runc")),
-        Ok(other) => panic!("RUNTIME_UNDER_TEST={other}: urun, crun and runc are known"),
+        Ok(path) if path.starts_with('/') => (Subject::Urun, path.into()),
+        Ok(other) => panic!("RUNTIME_UNDER_TEST={other}: urun, its path, crun and runc are known"),
     }
 }
 

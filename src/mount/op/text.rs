@@ -69,7 +69,10 @@ impl fmt::Display for Attach {
         }
         match &self.what {
             What::Bind(id) => write!(f, " source={id}")?,
-            What::Late(path) => write!(f, " late={}", path.display())?,
+            What::Late { group, otherwise } => {
+                write!(f, " late={}", group.display())?;
+                otherwise.iter().try_for_each(|path| write!(f, " or {}", path.display()))?;
+            }
             What::Filesystem(filesystem) => filesystem.fmt(f)?,
         }
         match self.link {

@@ -1,6 +1,6 @@
 //! The cgroup hierarchy as the container sees it.
 
-use super::{Planner, clean};
+use super::{Group, Planner, clean};
 use crate::{
     error::Result,
     host::cgroups::Hierarchy,
@@ -58,8 +58,13 @@ impl Planner<'_> {
         if self.facts.new_cgroup_namespace {
             return filesystem(fstype, parameters.to_vec());
         }
-        let group = self.facts.cgroup_paths.get(&hierarchy.mount).unwrap_or(&hierarchy.own);
-        What::Late(hierarchy.mount.join(group.trim_start_matches('/')))
+        let below = |path: &str| hierarchy.mount.join(path.trim_start_matches('/'));
+        match self.facts.groups.get(&hierarchy.mount) {
+            Some(Group { path, optional }) => {
+                What::Late { group: below(path), otherwise: optional.then(|| below(&hierarchy.own)) }
+            }
+            None => What::Late { group: below(&hierarchy.own), otherwise: None },
+        }
     }
 }
 

@@ -43,7 +43,7 @@ fn facts() -> Facts {
         own_network: true,
         cgroups: Cgroups::default(),
         new_cgroup_namespace: true,
-        cgroup_paths: BTreeMap::new(),
+        groups: BTreeMap::new(),
     }
 }
 

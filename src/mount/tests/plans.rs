@@ -3,7 +3,10 @@
 use super::{add, bind, config, facts, fs, mapped, terminal, text, usual};
 use crate::{
     host::cgroups::{Cgroups, Hierarchy},
-    mount::{Facts, Request, plan, plan::Label},
+    mount::{
+        Facts, Request, plan,
+        plan::{Group, Label},
+    },
     spec::{
         Config, IdMap, MountKind,
         linux::{Device, DeviceKind},
@@ -168,12 +171,14 @@ fn cgroups_on_every_kind_of_host() {
             hierarchy("/sys/fs/cgroup/systemd", &["name=systemd"]),
         ],
     };
-    let paths = [("/sys/fs/cgroup", "/pod/ctr"), ("/sys/fs/cgroup/systemd", "/ctr")];
-    let cgroup_paths = paths.map(|(mount, path)| (mount.into(), path.into())).into();
+    let group = |path: &str, optional| Group { path: path.into(), optional };
+    let groups =
+        [("/sys/fs/cgroup", group("/pod/ctr", false)), ("/sys/fs/cgroup/systemd", group("/ctr", true))];
+    let groups = groups.map(|(mount, group)| (mount.into(), group)).into();
     let facts = |cgroups: &Cgroups, new_cgroup_namespace| Facts {
         cgroups: cgroups.clone(),
         new_cgroup_namespace,
-        cgroup_paths: std::collections::BTreeMap::clone(&cgroup_paths),
+        groups: std::collections::BTreeMap::clone(&groups),
         ..facts()
     };
     let top = "mounts[1]: mount tmpfs on /sys/fs/cgroup source=tmpfs mode=755 no-symlinks read-only-later\n";
@@ -191,7 +196,7 @@ make file systems read-only
         (&hybrid, false, format!("{top}\
 mounts[1]: mount cgroup on /sys/fs/cgroup/cpu,cpuacct late=/sys/fs/cgroup/cpu,cpuacct/caller attrs=+0x1-0x0
 {links}\
-mounts[1]: mount cgroup on /sys/fs/cgroup/systemd late=/sys/fs/cgroup/systemd/ctr attrs=+0x1-0x0
+mounts[1]: mount cgroup on /sys/fs/cgroup/systemd late=/sys/fs/cgroup/systemd/ctr or /sys/fs/cgroup/systemd/caller attrs=+0x1-0x0
 mounts[1]: mount cgroup2 on /sys/fs/cgroup/unified late=/sys/fs/cgroup/unified/caller attrs=+0x1-0x0
 make file systems read-only
 ")),

@@ -1,0 +1,243 @@
+//! containerd through `ctr`, with the configuration that ships.
+
+use crate::common::{Output, Proc, Pty, cgroup_dir, wait_until};
+use crate::daemon::Daemon;
+use crate::image;
+use crate::podman::contrib;
+use crate::report::{Report, Scenario};
+use crate::site::{Site, Who, runtime_name};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+
+/// containerd with the image.
+pub struct Containerd {
+    site: Site,
+    daemon: Daemon,
+}
+
+const IMAGE: &str = "localhost/busybox:latest";
+const PROBE: [&str; 2] = ["ctr", "version"];
+
+pub fn suite(report: &Report) {
+    report.suite("containerd", Who::Root, Containerd::new, SCENARIOS);
+}
+
+const SCENARIOS: &[Scenario<Containerd>] = &[
+    ("shipped_configuration", shipped_configuration),
+    ("run", run),
+    ("life", life),
+    ("userns", userns),
+    ("privileged", privileged),
+    ("capabilities", capabilities),
+    ("seccomp", seccomp),
+    ("read_only", read_only),
+    ("mount", mount),
+    ("limits", limits),
+    ("terminal", terminal),
+    ("missing_binary", missing_binary),
+    ("exec", exec),
+    ("pause_resume", pause_resume),
+    ("metrics", metrics),
+    ("restart_with_containers_alive", restart_with_containers_alive),
+    ("shim_killed", shim_killed),
+];
+
+impl Containerd {
+    fn new() -> Self {
+        let site = Site::new();
+        let text = fs::read_to_string(contrib("containerd/config-v2.toml")).unwrap();
+        site.write("/etc/containerd/config.toml", &text);
+        let daemon = Daemon::start(&site, "containerd", &[], &PROBE);
+        let archive = image::archive(&site);
+        let containerd = Self { site, daemon };
+        containerd.ctr(&["images", "import", &archive]).ok();
+        containerd
+    }
+
+    #[track_caller]
+    fn ctr(&self, args: &[&str]) -> Output {
+        self.site.run(Who::Root, &[&["ctr"], args].concat())
+    }
+
+    /// `ctr run` of the command with flags.
+    #[track_caller]
+    fn run(&self, name: &str, flags: &[&str], command: &[&str]) -> Output {
+        let binary = format!("/usr/local/bin/{}", runtime_name());
+        let head = ["run", "--runc-binary", &binary];
+        self.ctr(&[&head, flags, &[IMAGE, name], command].concat())
+    }
+
+    /// A container that sleeps.
+    #[track_caller]
+    fn detached(&self, name: &str, flags: &[&str]) -> Proc {
+        self.run(name, &[flags, &["--detach", "--null-io"]].concat(), &["sleep", "600"]).ok();
+        self.process(name)
+    }
+
+    #[track_caller]
+    fn process(&self, name: &str) -> Proc {
+        let tasks = self.ctr(&["tasks", "list"]).ok().stdout;
+        let line = tasks.lines().find(|line| line.starts_with(&format!("{name} "))).unwrap();
+        self.site.process(line.split_whitespace().nth(1).unwrap().parse().unwrap())
+    }
+
+    fn status(&self, name: &str) -> String {
+        let tasks = self.ctr(&["tasks", "list"]).ok().stdout;
+        let line = tasks.lines().find(|line| line.starts_with(&format!("{name} ")));
+        line.map(|line| line.split_whitespace().nth(2).unwrap().to_owned()).unwrap_or_default()
+    }
+
+    #[track_caller]
+    fn remove(&self, name: &str) {
+        self.ctr(&["tasks", "kill", "--signal", "KILL", name]).ok();
+        wait_until("the task has stopped", || self.status(name) == "STOPPED");
+        self.ctr(&["tasks", "delete", name]).ok();
+        self.ctr(&["containers", "delete", name]).ok();
+    }
+}
+
+fn shipped_configuration(containerd: &Containerd) {
+    let dump = containerd.site.run(Who::Root, &["containerd", "config", "dump"]).ok().stdout;
+    let section = "[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.urun.options]";
+    let options = dump.split(section).nth(1).expect("the handler is known").split('[').next().unwrap();
+    assert!(options.contains("BinaryName = \"/usr/local/bin/urun\""), "{options}");
+    let runtime = dump.split("containerd.runtimes.urun]").nth(1).unwrap().split(section).next().unwrap();
+    assert!(runtime.contains("io.containerd.runc.v2"), "{runtime}");
+}
+
+fn run(containerd: &Containerd) {
+    let output = containerd.run("run", &["--rm"], &["sh", "-c", "echo out; echo err >&2; exit 7"]);
+    assert_eq!((output.code, output.stdout.as_str()), (7, "out\n"), "{output:?}");
+    assert!(output.stderr.contains("err\n"));
+}
+
+fn life(containerd: &Containerd) {
+    let process = containerd.detached("life", &[]);
+    assert_eq!(containerd.status("life"), "RUNNING");
+    assert!(process.read("cmdline").starts_with("sleep"));
+    assert_eq!(process.fds(), [0, 1, 2]);
+    containerd.ctr(&["tasks", "kill", "--signal", "KILL", "life"]).ok();
+    wait_until("the task has stopped", || containerd.status("life") == "STOPPED");
+    assert!(!process.alive());
+    let deleted = containerd.ctr(&["tasks", "delete", "life"]);
+    assert!(deleted.stderr.contains("exit code 137"), "{deleted:?}");
+    containerd.ctr(&["containers", "delete", "life"]).ok();
+}
+
+fn userns(containerd: &Containerd) {
+    let maps = ["--uidmap", "0:300000:65536", "--gidmap", "0:300000:65536"];
+    let process = containerd.detached("userns", &maps);
+    assert_eq!(process.map("uid_map"), [[0, 300_000, 65536]]);
+    assert_eq!(process.numbers("Uid"), [300_000; 4]);
+    containerd.remove("userns");
+}
+
+fn privileged(containerd: &Containerd) {
+    let process = containerd.detached("privileged", &["--privileged"]);
+    assert_eq!(process.caps("CapEff"), Proc(std::process::id()).caps("CapBnd"));
+    containerd.remove("privileged");
+}
+
+fn capabilities(containerd: &Containerd) {
+    let process = containerd.detached("caps", &["--cap-add", "CAP_NET_ADMIN", "--cap-drop", "CAP_CHOWN"]);
+    let caps = u64::from_str_radix(&process.caps("CapEff"), 16).unwrap();
+    assert_eq!((caps >> 12 & 1, caps & 1), (1, 0));
+    containerd.remove("caps");
+}
+
+fn seccomp(containerd: &Containerd) {
+    let process = containerd.detached("seccomp", &["--seccomp"]);
+    assert_eq!(process.status("Seccomp"), "2");
+    containerd.remove("seccomp");
+}
+
+fn read_only(containerd: &Containerd) {
+    containerd.run("sealed", &["--rm", "--read-only"], &["touch", "/file"]).refused("Read-only file system");
+}
+
+fn mount(containerd: &Containerd) {
+    let dir = containerd.site.scratch().dir("volume", (0, 0), 0o755);
+    let mount = format!("type=bind,src={},dst=/mnt,options=rbind:rw", dir.display());
+    containerd.run("mount", &["--rm", "--mount", &mount], &["sh", "-c", "echo x > /mnt/file"]).ok();
+    assert_eq!(fs::metadata(dir.join("file")).unwrap().uid(), 0);
+}
+
+fn limits(containerd: &Containerd) {
+    let process = containerd.detached("limits", &["--memory-limit", "67108864"]);
+    let cgroup = process.read("cgroup");
+    let legacy = cgroup.lines().any(|line| line.contains(":memory:"));
+    let (name, file) = if legacy { ("memory", "memory.limit_in_bytes") } else { ("", "memory.max") };
+    let dir = cgroup_dir("memory", &process.cgroup(name)).unwrap();
+    assert_eq!(fs::read_to_string(dir.join(file)).unwrap().trim(), "67108864");
+    containerd.remove("limits");
+}
+
+fn terminal(containerd: &Containerd) {
+    let binary = format!("/usr/local/bin/{}", runtime_name());
+    let flags = ["ctr", "run", "--runc-binary", &binary, "--rm", "--tty", IMAGE, "tty"];
+    let script = ["sh", "-c", "tty; stty size; exit 5"];
+    let command = containerd.site.command(Who::Root, &[&flags[..], &script].concat());
+    let (code, output) = Pty::new(24, 80).run(command, "");
+    let lines: Vec<&str> = output.split_whitespace().collect();
+    assert_eq!((code, lines), (5, vec!["/dev/pts/0", "24", "80"]));
+}
+
+fn missing_binary(containerd: &Containerd) {
+    containerd.run("missing", &["--rm"], &["nonesuch"]).refused("executable file not found in $PATH");
+    assert_eq!(containerd.status("missing"), "");
+}
+
+fn exec(containerd: &Containerd) {
+    let process = containerd.detached("exec", &[]);
+    let exec = |id: &str, flags: &[&str], command: &[&str]| {
+        containerd.ctr(&[&["tasks", "exec", "--exec-id", id], flags, &["exec"], command].concat())
+    };
+    let output = exec("one", &[], &["sh", "-c", "echo out; readlink /proc/self/ns/mnt; exit 9"]);
+    assert_eq!((output.code, output.stdout), (9, format!("out\n{}\n", process.ns("mnt"))));
+    let output = exec("two", &["--user", "1000"], &["id", "-u"]).ok();
+    assert_eq!(output.text(), "1000");
+    exec("three", &[], &["nonesuch"]).refused("executable file not found in $PATH");
+    containerd.remove("exec");
+}
+
+fn pause_resume(containerd: &Containerd) {
+    containerd.detached("pause", &[]);
+    containerd.ctr(&["tasks", "pause", "pause"]).ok();
+    assert_eq!(containerd.status("pause"), "PAUSED");
+    containerd.ctr(&["tasks", "resume", "pause"]).ok();
+    assert_eq!(containerd.status("pause"), "RUNNING");
+    containerd.remove("pause");
+}
+
+fn metrics(containerd: &Containerd) {
+    let process = containerd.detached("metrics", &[]);
+    let output = containerd.ctr(&["tasks", "metrics", "metrics"]).ok();
+    assert!(output.stdout.contains("memory"), "{output:?}");
+    let output = containerd.ctr(&["tasks", "ps", "metrics"]).ok();
+    let pid = process.status("NSpid").split_whitespace().nth(1).unwrap_or_default().to_owned();
+    assert!(output.stdout.contains(&pid), "{output:?}");
+    containerd.remove("metrics");
+}
+
+fn restart_with_containers_alive(containerd: &Containerd) {
+    let process = containerd.detached("survivor", &[]);
+    containerd.daemon.end(&containerd.site, "KILL");
+    assert!(process.alive());
+    containerd.daemon.run(&containerd.site, &PROBE);
+    assert_eq!(containerd.status("survivor"), "RUNNING");
+    assert_eq!(containerd.process("survivor").0, process.0);
+    containerd.remove("survivor");
+}
+
+/// containerd's own clean-up: the shim is called once more and calls `delete --force`.
+fn shim_killed(containerd: &Containerd) {
+    let process = containerd.detached("orphan", &[]);
+    let shim = process.status("PPid");
+    assert!(Proc(shim.parse().unwrap()).read("comm").starts_with("containerd-shim"));
+    let pid = nix::unistd::Pid::from_raw(shim.parse().unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+    wait_until("the container is gone", || !process.alive() && containerd.status("orphan") != "RUNNING");
+    containerd.ctr(&["containers", "delete", "orphan"]).ok();
+    let state = containerd.site.run(Who::Root, &["ls", "/run/containerd/runc/default"]);
+    assert!(!state.stdout.contains("orphan"), "{state:?}");
+}

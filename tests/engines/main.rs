@@ -1,0 +1,54 @@
+//! Real engines that run their whole life on urun. One topic is run with `cargo test --test engines -- podman::rootless`.
+//!
+//! The tests have a `main` of their own because many scenarios share one engine, and because scenarios that cannot run on a machine
+//! have to be listed as such. Parameters: `RUNTIME_UNDER_TEST` (tests/common/subject.rs), `ENGINES_CGROUP_DRIVER`, `ENGINES_SITE` (site.rs).
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::exit)]
+#![allow(clippy::needless_pass_by_value)]
+#![allow(unsafe_code)] // of tests/common
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod containerd;
+mod crio;
+mod crio_live;
+mod daemon;
+mod docker;
+mod image;
+mod mistakes;
+mod monitor;
+mod podman;
+mod report;
+mod shipped;
+mod site;
+
+use monitor::Monitor;
+use report::Report;
+use site::Who;
+
+fn main() {
+    let report = Report::new();
+    // Containers that their runtime leaves come to the stand-in for conmon.
+    nix::sys::prctl::set_child_subreaper(true).unwrap();
+    let suites: [&(dyn Fn() + Sync); 7] = [
+        &|| shipped::suite(&report),
+        &|| containerd::suite(&report),
+        &|| docker::suite(&report),
+        &|| podman::suite(&report, Who::Root),
+        &|| podman::suite(&report, Who::Rootless),
+        &|| crio::suite(&report, "crio-stand-in", Monitor::StandIn),
+        &|| {
+            crio::suite(&report, "crio-conmon", Monitor::Conmon);
+            crio::live(&report);
+        },
+    ];
+    std::thread::scope(|scope| {
+        for suite in suites {
+            scope.spawn(suite);
+        }
+    });
+    if !report.finish() {
+        std::process::exit(1);
+    }
+}

@@ -1,0 +1,123 @@
+//! What the user of an engine sees for the ten most common mistakes: the engine's own words and exit code, kept in `tests/golden/mistakes` for each version
+//! of an engine. `UPDATE_GOLDEN=1` writes them anew. Where a version has no file, the exit codes alone are compared.
+
+use crate::common::{Output, set_mode};
+use crate::site::Site;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::PathBuf;
+
+/// One mistake: its name, flags before the image, the command after it, and the exit codes that the engine's documentation allows.
+pub struct Mistake {
+    name: &'static str,
+    flags: Vec<String>,
+    command: &'static [&'static str],
+    codes: &'static [i32],
+}
+
+/// 125: the engine failed; 126: the command cannot be invoked; 127: it cannot be found.
+const ENGINE: &[i32] = &[125];
+const NOT_INVOKED: &[i32] = &[126];
+const NOT_FOUND: &[i32] = &[127];
+/// The engine takes the class from words in the runtime's message.
+const BY_WORDS: &[i32] = &[125, 126, 127];
+
+/// An engine that can limit nothing says so and goes on.
+const WHERE_LIMITED: &[i32] = &[0, 125, 126];
+
+/// The mistakes in the flags that Podman and Docker share.
+pub fn common(site: &Site) -> Vec<Mistake> {
+    let alien = site.scratch().join("alien");
+    fs::copy("/bin/busybox", &alien).unwrap();
+    let mut bytes = fs::read(&alien).unwrap();
+    // e_machine of elf(5): EM_S390.
+    bytes[18] = 22;
+    fs::write(&alien, bytes).unwrap();
+    set_mode(&alien, 0o755);
+    let profile = site.scratch().file("bad.json", r#"{"defaultAction":"SCMP_ACT_NONSENSE"}"#, (0, 0), 0o644);
+    let mistake = |name, flags: &[&str], command, codes| Mistake {
+        name,
+        flags: flags.iter().map(ToString::to_string).collect(),
+        command,
+        codes,
+    };
+    let alien = format!("{}:/alien:ro", alien.display());
+    let profile = format!("seccomp={}", profile.display());
+    vec![
+        mistake("missing binary", &[], &["nonesuch"], NOT_FOUND),
+        mistake("not executable", &[], &["/etc/passwd"], NOT_INVOKED),
+        mistake("wrong architecture", &["--volume", &alien], &["/alien"], BY_WORDS),
+        mistake("missing mount source", &["--mount", "type=bind,src=/nonesuch,dst=/mnt"], &["true"], ENGINE),
+        mistake("bad seccomp profile", &["--security-opt", &profile], &["true"], BY_WORDS),
+        mistake("memory limit too low", &["--memory", "1k"], &["true"], WHERE_LIMITED),
+        mistake("unknown capability", &["--cap-add", "NONSENSE"], &["true"], ENGINE),
+    ]
+}
+
+/// The mistakes with user namespaces, in Podman's flags.
+pub fn podman() -> Vec<Mistake> {
+    let mistake = |name, flags: &[&str], codes| Mistake {
+        name,
+        flags: flags.iter().map(ToString::to_string).collect(),
+        command: &["true"],
+        codes,
+    };
+    vec![
+        mistake(
+            "user not mapped",
+            &["--uidmap", "0:1:100", "--gidmap", "0:1:100", "--user", "5000"],
+            BY_WORDS,
+        ),
+        mistake("no subordinate ids", &["--subuidname", "nonesuch", "--subgidname", "nonesuch"], ENGINE),
+        mistake(
+            "file system without id maps",
+            &["--userns", "auto", "--volume", "/sys/kernel:/mnt:idmap"],
+            BY_WORDS,
+        ),
+    ]
+}
+
+/// Makes the mistakes, and compares with what is kept for `engine`.
+pub fn make(site: &Site, engine: &str, mistakes: &[Mistake], run: impl Fn(&[&str], &[&str]) -> Output) {
+    let mut text = String::new();
+    for mistake in mistakes {
+        let flags: Vec<&str> = mistake.flags.iter().map(String::as_str).collect();
+        let output = run(&flags, mistake.command);
+        assert!(mistake.codes.contains(&output.code), "{}: {output:?}", mistake.name);
+        let words = normal(site, &format!("{}{}", output.stdout, output.stderr));
+        writeln!(text, "{}: exit code {}\n{words}", mistake.name, output.code).unwrap();
+    }
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/mistakes/{engine}.txt"));
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    } else if let Ok(kept) = fs::read_to_string(path) {
+        assert_eq!(kept, text, "UPDATE_GOLDEN=1 accepts the new words");
+    }
+}
+
+/// The text without what every run has anew: ids, times, pids, directories.
+fn normal(site: &Site, text: &str) -> String {
+    let text = text.replace(&site.scratch().path().display().to_string(), "DIR");
+    let mut out = String::new();
+    for line in text.lines() {
+        let words = line.split_inclusive(|c: char| !c.is_alphanumeric() && c != '-' && c != ':');
+        let line: String = words.map(known_word).collect();
+        writeln!(out, "    {}", line.trim_end().replace("x86_N", "x86_64")).unwrap();
+    }
+    out
+}
+
+fn known_word(word: &str) -> String {
+    let core = word.trim_end_matches(|c: char| !c.is_alphanumeric());
+    let rest = &word[core.len()..];
+    let hexadecimal = core.len() >= 26 && core.chars().all(|c| c.is_ascii_hexdigit());
+    let time = core.len() >= 19 && core.starts_with("20") && core.contains('T');
+    let number = core.len() >= 2 && core.chars().all(|c| c.is_ascii_digit());
+    match (hexadecimal, time, number) {
+        (true, ..) => format!("ID{rest}"),
+        (_, true, _) => format!("TIME{rest}"),
+        (.., true) => format!("N{rest}"),
+        _ => word.to_owned(),
+    }
+}
