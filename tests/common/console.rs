@@ -1,5 +1,6 @@
 //! Terminals: the engine's end of `--console-socket`, and a terminal for the runtime itself.
 
+use super::scratch::deadline;
 use nix::pty::{OpenptyResult, Winsize, openpty};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use std::fs::File;
@@ -34,7 +35,7 @@ impl ConsoleSocket {
     #[track_caller]
     pub fn accept(&self) -> (Vec<u8>, OwnedFd) {
         self.listener.set_nonblocking(true).unwrap();
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = deadline(10);
         let stream = loop {
             match self.listener.accept() {
                 Ok((stream, _)) => break stream,
@@ -109,7 +110,7 @@ impl Pty {
 #[track_caller]
 pub fn read_until(master: &mut File, text: &str) -> String {
     use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = deadline(10);
     let mut seen = String::new();
     while !seen.contains(text) {
         assert!(Instant::now() < deadline, "waited in vain for {text:?}; saw {seen:?}");

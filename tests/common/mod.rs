@@ -26,7 +26,7 @@ pub use host::{CAPABILITIES, Mount, Proc, cgroup_dir, has_cap_sys_resource, host
 pub use limits::{cgroup_file, is_v1, limit_of, limits_are};
 pub use mode::{Mode, PinnedNamespaces};
 pub use replay::{Replay, recorded};
-pub use scratch::{Scratch, set_mode, wait_until};
+pub use scratch::{Scratch, deadline, set_mode, wait_until};
 pub use subject::{Output, Subject, only_ours, run_limited, subject};
 pub use traces::{Traces, sweep};
 

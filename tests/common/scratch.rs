@@ -2,6 +2,7 @@
 
 use nix::mount::{MntFlags, umount2};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -79,9 +80,17 @@ pub fn set_mode(path: &Path, mode: u32) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
 }
 
-/// Asks `question` until it says yes, and fails the test after ten seconds.
+/// Until when a test waits for what should not take `seconds`; on a slow machine `URUN_TEST_PATIENCE` multiplies them.
+pub fn deadline(seconds: u64) -> Instant {
+    static PATIENCE: OnceLock<u64> = OnceLock::new();
+    let patience =
+        PATIENCE.get_or_init(|| std::env::var("URUN_TEST_PATIENCE").map_or(1, |n| n.parse().unwrap()));
+    Instant::now() + Duration::from_secs(seconds * patience)
+}
+
+/// Asks `question` until it says yes, and fails the test after ten seconds of [`deadline`].
 pub fn wait_until(what: &str, mut question: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = deadline(10);
     while !question() {
         assert!(Instant::now() < deadline, "waited in vain until {what}");
         std::thread::sleep(Duration::from_millis(5));

@@ -1,5 +1,6 @@
 //! The runtime under test, and how one call of it is made: with a limit on its time, its output in files.
 
+use super::scratch::deadline;
 use std::fs::File;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
@@ -98,7 +99,7 @@ impl Output {
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
-/// Runs `command` to its end, or kills it by its pid after 30 seconds and fails the test.
+/// Runs `command` to its end, or kills it by its pid after 30 seconds of [`deadline`] and fails the test.
 ///
 /// Output goes through files: a pipe would stay open in a container that outlives the call.
 #[track_caller]
@@ -108,7 +109,7 @@ pub fn run_limited(mut command: Command, dir: &std::path::Path) -> Output {
     command.stdout(File::create(&out).unwrap()).stderr(File::create(&err).unwrap());
     command.process_group(0);
     let mut child = command.spawn().unwrap_or_else(|error| panic!("spawn {command:?}: {error}"));
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = deadline(30);
     let mut pause = Duration::from_micros(500);
     let status = loop {
         if let Some(status) = child.try_wait().unwrap() {
@@ -118,7 +119,7 @@ pub fn run_limited(mut command: Command, dir: &std::path::Path) -> Output {
             child.kill().unwrap();
             child.wait().unwrap();
             let (stdout, stderr) = (std::fs::read_to_string(&out), std::fs::read_to_string(&err));
-            panic!("still running after 30 s: {command:?}\nstdout: {stdout:?}\nstderr: {stderr:?}");
+            panic!("still running at the deadline: {command:?}\nstdout: {stdout:?}\nstderr: {stderr:?}");
         }
         std::thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(10));
