@@ -6,6 +6,7 @@
 //! systems that were proven to be cgroup file systems; a name with `..`, NUL or a newline never gets that far.
 
 pub mod apply;
+mod below;
 mod bpf;
 mod chosen;
 mod device;
@@ -20,9 +21,11 @@ pub mod plan;
 #[cfg(test)]
 mod real;
 mod record;
+pub mod scope;
 #[cfg(test)]
 mod scratch;
 mod tree;
+pub mod unit;
 mod update;
 mod v1;
 mod v2;
@@ -33,5 +36,7 @@ pub use group::{Cgroup, Freezer, send};
 pub use limit::{Current, Limits, limits};
 pub use plan::{Caller, Driver, Group, Input, Owner, Plan, Refused, Update, plan};
 pub use record::Record;
+pub use scope::Holder;
+pub use unit::Systemd;
 pub use update::{Change, update};
 pub use write::{Missing, Op, Version, Write};
