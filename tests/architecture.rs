@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 /// The longest file.
 const MAX_LINES: usize = 450;
 /// Folders with the same face: what is decided in `plan.rs`, what is done in `apply.rs`.
-const SUBSYSTEMS: &[&str] = &["ns", "mount", "cgroup", "cred", "seccomp", "lsm", "hook", "tty", "net", "rdt"];
+const SUBSYSTEMS: &[&str] =
+    &["ns", "mount", "cgroup", "cred", "seccomp", "lsm", "hook", "tty", "net", "rdt", "systemd"];
 
 struct Source {
     /// Path below `src/`, such as `mount/plan.rs`.

@@ -1,6 +1,7 @@
 //! Makes the groups of a plan.
 
 use super::{
+    below::Below,
     dir::{Dir, Made},
     group::{Cgroup, Member},
     plan::{Group, Owner, Plan, Refused, Update},
@@ -15,8 +16,9 @@ use crate::{
 use std::{collections::BTreeMap, fmt, os::fd::AsFd, path::Path, rc::Rc};
 
 /// The remedy for a refusal.
-pub const DELEGATE: &str = "the caller needs a delegated cgroup: run it in a systemd user session or scope with Delegate=yes, \
-                            or choose a linux.cgroupsPath that it may write to";
+pub const DELEGATE: &str = "the caller needs a delegated cgroup: run it in a systemd user session or scope with Delegate=yes \
+                            (all controllers: `systemctl edit user@.service`, Delegate=cpu cpuset io memory pids), or choose a \
+                            linux.cgroupsPath that it may write to";
 
 /// What the kernel hands over with a group when /sys/kernel/cgroup/delegate does not say (Linux before 4.15).
 const DELEGATED: &str = "cgroup.procs\ncgroup.subtree_control\ncgroup.threads\n";
@@ -30,12 +32,12 @@ type Refusals = BTreeMap<String, Error>;
 /// # Errors
 /// Any refusal by the kernel that the plan does not put up with; a group that is in use already.
 pub fn create(plan: &Plan) -> Result<Cgroup> {
-    let Plan::Groups { groups, .. } = plan else { return Ok(Cgroup::default()) };
+    let Plan::Groups { unit, groups, .. } = plan else { return Ok(Cgroup::default()) };
     let mut made = Undo::default();
     let mut members = Vec::new();
     for group in groups {
         let before = made.0.len();
-        let result = match create_group(group, &mut made) {
+        let result = match create_group(group, unit.is_some(), &mut made) {
             Err(error) if group.refused == Refused::Without && is_refusal(&error) => made.rewind(before),
             result => result.map(|member| members.push(member)),
         };
@@ -47,7 +49,7 @@ pub fn create(plan: &Plan) -> Result<Cgroup> {
         }
     }
     let hierarchies = members.iter().map(|member| (member.mount.clone(), member.path.clone())).collect();
-    Ok(Cgroup { record: Record { driver: "cgroupfs".to_owned(), hierarchies }, members })
+    Ok(Cgroup { record: Record { hierarchies, ..plan.record() }, members })
 }
 
 /// Refuses a plan whose groups somebody uses: to be called before they are recorded as the container's, for whoever deletes
@@ -90,6 +92,8 @@ pub fn update(cgroup: &Cgroup, update: &Update) -> Result<()> {
         })
     };
     update.writes.iter().try_for_each(|(mount, _)| member(mount).map(drop))?;
+    // systemd first: what it rounds or does not know is put right by the writes.
+    update.writes.iter().try_for_each(|(_, ops)| super::scope::update(cgroup.record(), ops))?;
     let mut done = Vec::new();
     for (mount, op) in update.writes.iter().flat_map(|(mount, ops)| ops.iter().map(move |op| (mount, op))) {
         write_all(&member(mount)?.dir, std::slice::from_ref(op), &Refusals::new()).map_err(
@@ -129,7 +133,7 @@ fn is_refusal(error: &Error) -> bool {
     matches!(error.errno(), Some(libc::EACCES | libc::EPERM | libc::EROFS))
 }
 
-fn create_group(group: &Group, made: &mut Undo) -> Result<Member> {
+fn create_group(group: &Group, is_unit: bool, made: &mut Undo) -> Result<Member> {
     let (root, version) = Dir::hierarchy(&group.mount)?;
     let root = Rc::new(root);
     if version != group.version {
@@ -143,6 +147,8 @@ fn create_group(group: &Group, made: &mut Undo) -> Result<Member> {
     let parent = make_parents(&root, parents.trim_start_matches('/'), group, made, &mut refusals)?;
     let (dir, state) = parent.make(leaf)?;
     match state {
+        // Started by us, with nobody in it but its holder; it ends by its own means.
+        Made::Existed if is_unit => {}
         Made::New => made.0.push((Rc::clone(&parent), leaf.to_owned())),
         Made::Existed => refuse_used(&dir, version)?,
     }
@@ -156,8 +162,9 @@ fn create_group(group: &Group, made: &mut Undo) -> Result<Member> {
         fill_cpuset(&parent, &dir)?;
     }
     write_all(&dir, &group.writes, &refusals)?;
+    let home = group.below.born.as_ref().map(|name| make_below(&dir, name)).transpose()?;
     if let Some(owner) = group.owner {
-        give(&dir, owner)?;
+        give(home.as_ref().unwrap_or(&dir), owner)?;
     }
     if let Some(program) = &group.devices {
         attach(&dir, program, state).context("restrict devices by an eBPF program").hint(
@@ -165,7 +172,40 @@ fn create_group(group: &Group, made: &mut Undo) -> Result<Member> {
              CAP_SYS_ADMIN",
         )?;
     }
-    Ok(Member { version, mount: group.mount.clone(), path: group.path.clone(), parent, dir })
+    Ok(Member { version, mount: group.mount.clone(), path: group.path.clone(), parent, dir, home })
+}
+
+fn make_below(dir: &Dir, name: &str) -> Result<Dir> {
+    dir.make(name).map(|(below, _)| below)
+}
+
+/// Arranges the groups below the container's own, once its first process is the only one in them: controllers as far down as
+/// that is, so that engines find its figures there, and the last step into the group that it was promised. Until then
+/// the kernel would not enable any, for groups that have processes hand on none.
+pub fn arrange_below(plan: &Plan, cgroup: &Cgroup, init: i32) -> Result<()> {
+    let Plan::Groups { groups, .. } = plan else { return Ok(()) };
+    for (group, member) in groups.iter().zip(&cgroup.members) {
+        let Below { born, handed } = &group.below;
+        if born.is_some() {
+            enable_available(&member.dir)?;
+        }
+        let Some(handed) = handed else { continue };
+        let below = make_below(member.home(), &handed.name)?;
+        below.write("cgroup.procs", &init.to_string())?;
+        enable_available(member.home())?;
+        if let Some(owner) = handed.owner {
+            give(&below, owner)?;
+        }
+    }
+    Ok(())
+}
+
+fn enable_available(dir: &Dir) -> Result<()> {
+    let available: Vec<String> =
+        dir.read("cgroup.controllers")?.split_whitespace().map(str::to_owned).collect();
+    // What cannot be enabled is missed by nobody: the limits are above.
+    enable(dir, &available, &mut Refusals::new());
+    Ok(())
 }
 
 /// The parent of the group, made where it is missing, with the controllers enabled on the way.

@@ -1,6 +1,9 @@
 //! Groups below the container's own, for processes that join it later.
 
-use super::group::{Cgroup, Member};
+use super::{
+    group::{Cgroup, Member},
+    record::Record,
+};
 use crate::error::{Context, Error, Result};
 use std::path::{Path, PathBuf};
 
@@ -30,7 +33,7 @@ impl Cgroup {
                     .hint("controllers are named on cgroup version 1 alone: --cgroup PATH"));
             }
         }
-        let open = |(mount, path): &(PathBuf, String)| Member::open(mount, path);
+        let open = |(mount, path): &(PathBuf, String)| Member::open(mount, path, None);
         let members = record.hierarchies.iter().map(open).collect::<Result<_>>().context("--cgroup")?;
         Ok(Self { record, members })
     }
@@ -50,7 +53,7 @@ impl Cgroup {
             ))
             .hint("name a group below the container's own: --cgroup PATH"));
         };
-        let mut record = self.record.clone();
+        let mut record = Record { home: None, ..self.record.clone() };
         for (mount, path) in &mut record.hierarchies {
             if *mount == own.mount {
                 path.push_str(below);

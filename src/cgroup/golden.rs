@@ -1,7 +1,7 @@
 //! Plans as text: resources × layouts of the host.
 
 use super::{
-    Caller, Current, Driver, Input,
+    Caller, Current, Driver, Input, Systemd,
     plan::{plan, update},
 };
 use crate::{
@@ -13,6 +13,7 @@ use crate::{
         mount::{Attrs, Mount, MountKind},
     },
 };
+use std::collections::BTreeMap;
 
 fn hierarchy(mount: &str, controllers: &str, own: &str) -> Hierarchy {
     let controllers = controllers.split_whitespace().map(str::to_owned).collect();
@@ -82,6 +83,8 @@ struct Case {
     user: User,
     host: Cgroups,
     driver: Driver,
+    systemd: Option<crate::error::Result<Systemd>>,
+    annotations: BTreeMap<String, String>,
     caller: Caller,
 }
 
@@ -95,6 +98,8 @@ impl Case {
             user: User::default(),
             host,
             driver: Driver::Cgroupfs,
+            systemd: None,
+            annotations: BTreeMap::new(),
             caller: Caller::Privileged,
         }
     }
@@ -113,6 +118,8 @@ impl Case {
             id: "c1",
             host: &self.host,
             driver: self.driver,
+            systemd: self.systemd.as_ref(),
+            annotations: &self.annotations,
             caller: self.caller,
         };
         match plan(&input) {

@@ -35,6 +35,8 @@ pub(super) struct Member {
     pub path: String,
     pub parent: Rc<Dir>,
     pub dir: Dir,
+    /// The group below it that processes enter.
+    pub home: Option<Dir>,
 }
 
 /// Whether the processes of a group may run.
@@ -51,7 +53,7 @@ impl Cgroup {
     pub fn open(record: Record) -> Result<Self> {
         let mut members = Vec::new();
         for (mount, path) in &record.hierarchies {
-            match Member::open(mount, path) {
+            match Member::open(mount, path, record.home.as_deref()) {
                 Ok(member) => members.push(member),
                 Err(error) if error.errno() == Some(libc::ENOENT) => {}
                 Err(error) => return Err(error),
@@ -77,7 +79,7 @@ impl Cgroup {
 
     /// The version 2 group for CLONE_INTO_CGROUP (Linux 5.7), where there is one.
     pub fn directory_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.unified().map(|member| member.dir.as_fd())
+        self.unified().map(|member| member.home().as_fd())
     }
 
     /// Moves a process into the version 1 groups: what is left to do for one that was born in the version 2 group.
@@ -159,6 +161,12 @@ impl Cgroup {
     /// # Errors
     /// Processes that are still there after ten seconds.
     pub fn destroy(&self) -> Result<()> {
+        if let (Some(unit), Some(member)) = (&self.record.unit, self.unified()) {
+            // Where the group is gone, systemd has removed it and forgotten the unit.
+            if found(member.parent.open(member.leaf()))?.is_some() {
+                unit.stop()?;
+            }
+        }
         let mut pause = Pause::new();
         for member in &self.members {
             while !member.remove(&pause)? {
@@ -207,13 +215,20 @@ impl Cgroup {
 }
 
 impl Member {
-    pub(super) fn open(mount: &Path, path: &str) -> Result<Self> {
+    pub(super) fn open(mount: &Path, path: &str, home: Option<&str>) -> Result<Self> {
         let (root, version) = Dir::hierarchy(mount)?;
         let (parents, leaf) = path.rsplit_once('/').unwrap_or(("", path));
         super::path::check_name(leaf)?;
         let parent = Rc::new(root.open(parents.trim_start_matches('/'))?);
         let dir = parent.open(leaf)?;
-        Ok(Self { version, mount: mount.to_owned(), path: path.to_owned(), parent, dir })
+        // A payload may have taken it away.
+        let home = home.map(|home| found(dir.open(home.trim_start_matches('/')))).transpose()?.flatten();
+        Ok(Self { version, mount: mount.to_owned(), path: path.to_owned(), parent, dir, home })
+    }
+
+    /// The group that processes enter.
+    pub(super) fn home(&self) -> &Dir {
+        self.home.as_ref().unwrap_or(&self.dir)
     }
 
     fn leaf(&self) -> &str {
@@ -223,7 +238,7 @@ impl Member {
     fn attach(&self, pid: i32) -> Result<()> {
         let mut pause = Pause::new();
         loop {
-            match self.dir.write("cgroup.procs", &pid.to_string()) {
+            match self.home().write("cgroup.procs", &pid.to_string()) {
                 // A task that the scheduler has not seen yet cannot be moved; it will be a moment later.
                 Err(error)
                     if error.errno() == Some(libc::EINVAL)

@@ -34,6 +34,18 @@ pub struct Limits {
     pub ignored: Vec<String>,
 }
 
+impl Limits {
+    /// Makes room for one process beside the first one while that is born: a limit of fewer than two has to wait.
+    pub fn make_room(&mut self) {
+        let is_tight = |write: &Write| write.file == "pids.max" && matches!(write.value.as_str(), "0" | "1");
+        let tight = |op: &mut Op| op.writes().iter().any(is_tight);
+        self.late.extend(self.unified.extract_if(.., tight));
+        if self.late.iter_mut().any(tight) {
+            self.unified.push(Write::new("pids.max", "max").into());
+        }
+    }
+}
+
 /// A part of `resources` that one controller of either version enforces.
 struct Part {
     legacy: &'static str,

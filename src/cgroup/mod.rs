@@ -6,6 +6,7 @@
 //! systems that were proven to be cgroup file systems; a name with `..`, NUL or a newline never gets that far.
 
 pub mod apply;
+mod below;
 mod bpf;
 mod chosen;
 mod device;
@@ -21,10 +22,12 @@ pub mod plan;
 #[cfg(test)]
 mod real;
 mod record;
+pub mod scope;
 #[cfg(test)]
 mod scratch;
 mod stats;
 mod tree;
+pub mod unit;
 mod update;
 mod v1;
 mod v2;
@@ -36,6 +39,8 @@ pub use limit::{Current, Limits, limits};
 pub use oom::OomWatch;
 pub use plan::{Caller, Driver, Group, Input, Owner, Plan, Refused, Update, plan};
 pub use record::Record;
+pub use scope::Holder;
 pub use stats::stats;
+pub use unit::Systemd;
 pub use update::{Change, update};
 pub use write::{Missing, Op, Version, Write};

@@ -1,11 +1,14 @@
 //! Decides where a container's groups are and what is written into them. Pure.
 
 use super::{
+    below::Below,
     bpf::{self, Insn},
     device::Rules,
     limit::{Current, Limits, limits},
     path,
     record::Record,
+    scope::UnitRecord,
+    unit::{Placing, Systemd, Unit},
     write::{Op, Version},
 };
 use crate::{
@@ -20,6 +23,7 @@ use crate::{
     },
 };
 use std::{
+    collections::BTreeMap,
     fmt,
     path::{Path, PathBuf},
 };
@@ -29,6 +33,8 @@ use std::{
 pub enum Driver {
     /// urun itself, through cgroupfs.
     Cgroupfs,
+    /// systemd, of whose units they are.
+    Systemd,
     /// Nobody: the container stays in the caller's group.
     Disabled,
 }
@@ -59,12 +65,16 @@ pub struct Input<'a> {
     pub host: &'a Cgroups,
     /// Who looks after the groups.
     pub driver: Driver,
+    /// The service manager that the systemd driver asks, or why none can be asked; none for another driver.
+    pub systemd: Option<&'a Result<Systemd>>,
+    /// `annotations`
+    pub annotations: &'a BTreeMap<String, String>,
     /// What the caller may do.
     pub caller: Caller,
 }
 
 /// What is done about control groups.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Plan {
     /// Nothing, and why.
     None {
@@ -73,6 +83,8 @@ pub enum Plan {
     },
     /// A group in each hierarchy.
     Groups {
+        /// The unit that the group belongs to, started before everything else.
+        unit: Option<Box<Unit>>,
         /// In the order in which they are made.
         groups: Vec<Group>,
         /// What is asked for and has no meaning here, in the words of `resources`.
@@ -104,6 +116,8 @@ pub struct Group {
     pub devices: Option<Vec<Insn>>,
     /// Who gets the group.
     pub owner: Option<Owner>,
+    /// The groups below it that its processes are in.
+    pub below: Below,
     /// What to do when the kernel does not let the caller make the group.
     pub refused: Refused,
 }
@@ -146,8 +160,6 @@ const IN_CONTAINER: &str = "/sys/fs/cgroup";
 /// that has no id outside.
 pub fn plan(input: &Input<'_>) -> Result<Plan> {
     let resources = &input.linux.resources;
-    let place = input.linux.cgroups_path.as_deref().filter(|path| !path.is_empty());
-    let place = place.map(path::from_config).transpose().context("linux.cgroupsPath")?;
     if input.driver == Driver::Disabled {
         if resources.has_limits() {
             return Err(Error::new("linux.resources has limits, but control groups are disabled")
@@ -155,12 +167,34 @@ pub fn plan(input: &Input<'_>) -> Result<Plan> {
         }
         return Ok(Plan::None { reason: "control groups are disabled".to_owned() });
     }
+    let keeper = match (input.driver, input.systemd) {
+        (Driver::Systemd, Some(Err(_)))
+            if input.caller == Caller::Unprivileged && !resources.has_limits() =>
+        {
+            return Ok(Plan::None {
+                reason: "no systemd can be asked for one, and no limit needs one".to_owned(),
+            });
+        }
+        (Driver::Systemd, Some(found)) => Some(found.as_ref().map_err(Clone::clone)?),
+        _ => None,
+    };
     let memory = &resources.memory;
     if memory.swap.is_some_and(|swap| swap > 0) && memory.limit.is_none_or(|limit| limit <= 0) {
         bail!("linux.resources.memory.swap needs linux.resources.memory.limit, which it includes");
     }
     let mut limits = limits(resources, input.host, Current::default()).context("plan control groups")?;
     let rules = Rules::new(&resources.devices);
+    let named = input.linux.cgroups_path.as_deref().filter(|path| !path.is_empty());
+    let (unit, place) = match keeper {
+        Some(keeper) => {
+            let writes: Vec<Op> = limits.unified.iter().chain(&limits.late).cloned().collect();
+            let unit = Unit::plan(named, input.id, keeper, &writes, input.annotations)?;
+            limits.make_room();
+            let place = unit.path()?;
+            (Some(Box::new(unit)), Some(place))
+        }
+        None => (None, named.map(path::from_config).transpose().context("linux.cgroupsPath")?),
+    };
     let mut groups = Vec::new();
     for (version, hierarchy) in hierarchies(input.host) {
         groups.push(group(input, version, hierarchy, place.as_deref(), &mut limits)?);
@@ -176,7 +210,7 @@ pub fn plan(input: &Input<'_>) -> Result<Plan> {
             limits.ignored.push("devices".to_owned());
         }
     }
-    Ok(Plan::Groups { groups, ignored: limits.ignored })
+    Ok(Plan::Groups { unit, groups, ignored: limits.ignored })
 }
 
 /// What `update` writes: the values of `resources` alone, device rules left as they are.
@@ -228,14 +262,28 @@ fn group(
             hierarchy.controllers.clone(),
         ),
     };
+    let is_unit = input.driver == Driver::Systemd;
+    // systemd enables what it knows itself.
+    let controllers: Vec<String> = match is_unit {
+        true => controllers
+            .into_iter()
+            .filter(|name| writes.iter().chain(&late).any(|op| needs(op, name)))
+            .collect(),
+        false => controllers,
+    };
     let limited = writes.iter().chain(&late).flat_map(Op::writes).any(super::Write::is_needed);
     let refused = match input.caller {
-        Caller::Unprivileged if !limited => Refused::Without,
+        Caller::Unprivileged if !limited && !is_unit => Refused::Without,
         _ => Refused::Fail,
     };
-    let crosses = input.caller == Caller::Unprivileged && version == Version::V2;
+    let crosses = input.caller == Caller::Unprivileged && version == Version::V2 && !is_unit;
     let crossing = crosses.then(|| path::common(&hierarchy.own, &path));
-    let owner = if version == Version::V2 && input.host.is_pure_v2() { owner(input)? } else { None };
+    let is_alone = version == Version::V2 && input.host.is_pure_v2();
+    let below = match is_alone {
+        true => Below::plan(input.annotations, is_unit, input.outside)?,
+        false => Below::default(),
+    };
+    let owner = if is_alone && below.handed.is_none() { owner(input)? } else { None };
     Ok(Group {
         mount: hierarchy.mount.clone(),
         path,
@@ -247,8 +295,13 @@ fn group(
         late,
         devices: None,
         owner,
+        below,
         refused,
     })
+}
+
+fn needs(op: &Op, controller: &str) -> bool {
+    op.writes().iter().any(|write| write.file.split('.').next() == Some(controller))
 }
 
 /// Gives the device rules to the version 1 controller where there is one, else to a program on the unified group.
@@ -294,9 +347,15 @@ impl Plan {
     pub fn record(&self) -> Record {
         match self {
             Self::None { .. } => Record::default(),
-            Self::Groups { groups, .. } => Record {
-                driver: "cgroupfs".to_owned(),
+            Self::Groups { unit, groups, .. } => Record {
+                driver: if unit.is_some() { "systemd" } else { "cgroupfs" }.to_owned(),
                 hierarchies: groups.iter().map(|group| (group.mount.clone(), group.path.clone())).collect(),
+                unit: unit.as_ref().map(|unit| UnitRecord {
+                    name: unit.unit.name.clone(),
+                    instance: unit.keeper.instance,
+                    address: unit.keeper.address.to_string(),
+                }),
+                home: groups.iter().find_map(|group| group.below.home()),
             },
         }
     }
@@ -308,13 +367,19 @@ impl Plan {
             Self::Groups { groups, .. } => groups,
         }
     }
+
+    /// Whether the caller may give birth to a process in the version 2 group.
+    pub fn takes_births(&self) -> bool {
+        !matches!(self, Self::Groups { unit: Some(unit), .. } if unit.keeper.placing == Placing::Manager)
+    }
 }
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::None { reason } => writeln!(f, "no cgroup: {reason}"),
-            Self::Groups { groups, ignored } => {
+            Self::Groups { unit, groups, ignored } => {
+                unit.iter().try_for_each(|unit| unit.fmt(f))?;
                 groups.iter().try_for_each(|group| group.fmt(f))?;
                 if ignored.is_empty() { Ok(()) } else { writeln!(f, "ignored: {}", ignored.join(", ")) }
             }
@@ -349,6 +414,7 @@ impl fmt::Display for Group {
         if let Some(owner) = self.owner {
             writeln!(f, "  owner {}:{}", owner.uid, owner.gid)?;
         }
+        self.below.fmt(f)?;
         self.late.iter().try_for_each(|op| writeln!(f, "  late {op}"))
     }
 }

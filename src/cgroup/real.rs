@@ -340,7 +340,7 @@ fn a_group_that_its_caller_cannot_reach_is_not_made() {
     let with = |crossing: Option<&str>, refused| {
         let crossing = crossing.map(str::to_owned);
         let group = super::plan::Group { crossing, refused, ..groups[0].clone() };
-        Plan::Groups { groups: vec![group], ignored: Vec::new() }
+        Plan::Groups { unit: None, groups: vec![group], ignored: Vec::new() }
     };
     // The directory belongs to an ordinary user, the way there does not.
     let top = host.unified.as_ref().unwrap().mount.join(name("reach"));

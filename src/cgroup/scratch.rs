@@ -9,6 +9,7 @@ use crate::{
 };
 use nix::mount::{MsFlags, mount};
 use std::{
+    collections::BTreeMap,
     os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -111,6 +112,8 @@ pub fn decide(
         id: "c1",
         host,
         driver: Driver::Cgroupfs,
+        systemd: None,
+        annotations: &BTreeMap::new(),
         caller,
     })
 }

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     bail,
-    error::{Context, Error, Result},
+    error::{Context, Result},
     host::caller::INITIAL_USER_NAMESPACE,
     plan::proc_mount::ProcMount,
     state::{ContainerId, Driver},
@@ -64,12 +64,6 @@ pub enum Name {
 impl CreateRequest {
     /// The request of `create`.
     pub fn from_create(globals: &Globals, args: CreateArgs) -> Result<Self> {
-        if globals.driver == Driver::Systemd {
-            return Err(Error::new(
-                "the systemd cgroup manager is not supported yet by this version of urun",
-            )
-            .hint("use cgroupfs: leave out --systemd-cgroup (CRI-O: cgroup_manager = \"cgroupfs\")"));
-        }
         let (name, bundle) = match args.target {
             Target::Id(id) => (Name::Exact(id), absolute(args.bundle.as_deref().unwrap_or(Path::new(".")))?),
             Target::Bundle(path) => {
@@ -190,9 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn systemd_is_refused_for_creation_only() {
-        let globals = Globals { driver: Driver::Systemd, ..Globals::default() };
-        assert!(state_root(&globals).is_ok());
+    fn paths_of_a_creation_are_absolute() {
         let args = CreateArgs {
             target: Target::Id("c".parse().unwrap()),
             bundle: None,
@@ -205,12 +197,11 @@ mod tests {
             no_pivot: false,
             no_new_keyring: false,
         };
-        let error = CreateRequest::from_create(&globals, args.clone()).unwrap_err();
-        assert!(error.to_string().contains("not supported yet"), "{error}");
-        assert!(error.remedy().unwrap().contains("cgroupfs"));
-        let request = CreateRequest::from_create(&Globals::default(), args).unwrap();
+        let globals = Globals { driver: Driver::Systemd, ..Globals::default() };
+        let request = CreateRequest::from_create(&globals, args).unwrap();
         assert_eq!(request.bundle, std::env::current_dir().unwrap());
         assert_eq!(request.config, request.bundle.join("config.json"));
+        assert_eq!(request.driver, Driver::Systemd);
         assert!(request.detach);
     }
 

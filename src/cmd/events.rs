@@ -6,7 +6,7 @@ use crate::{
     cli::{EventsArgs, EventsForm},
     error::{Context, Error, Kind, Result},
     state::{ContainerId, Init, Store},
-    sys::pidfd,
+    sys::fd,
 };
 use nix::{
     errno::Errno,
@@ -40,7 +40,7 @@ pub fn events(store: &Store, args: &EventsArgs) -> Result<()> {
         if let Some((fd, flags)) = oom.as_ref().map(cgroup::OomWatch::interest) {
             waiting.push(PollFd::new(fd, flags));
         }
-        match poll(&mut waiting, pidfd::until(Some(next))) {
+        match poll(&mut waiting, fd::until(Some(next))) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno).context("poll").with_context(step),
         }

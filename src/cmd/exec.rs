@@ -3,7 +3,7 @@
 use super::{group, pid_file, process};
 use crate::{
     bail,
-    cgroup::Cgroup,
+    cgroup::{Cgroup, scope},
     cli::{ExecArgs, ExecCommand, ExecProgram, ExecRequest},
     cred::{Keyring, Setgroups},
     error::{Context, Error, Kind, Result},
@@ -90,15 +90,24 @@ fn start(request: &ExecRequest, log: &Log) -> Result<Started> {
         log.warning(warning);
     }
     let cgroup = cgroup(&record, args, &proc, init.pid)?;
+    let by_manager = cgroup.as_ref().map_or(Ok(false), |cgroup| scope::is_out_of_reach(cgroup, &proc))?;
     let setting = Setting {
         plan: &plan,
         proc: &proc,
         container: container.as_fd(),
-        cgroup: cgroup.as_ref().and_then(Cgroup::directory_fd),
+        cgroup: cgroup.as_ref().filter(|_| !by_manager).and_then(Cgroup::directory_fd),
     };
     let rdt = rdt::plan(config.linux.intel_rdt.as_ref(), args.id.as_str())?.joins();
-    let mut serving =
-        Serving { args, plan: &plan, log, proc: &proc, cgroup: cgroup.as_ref(), rdt: &rdt, master: None };
+    let mut serving = Serving {
+        args,
+        plan: &plan,
+        log,
+        proc: &proc,
+        cgroup: cgroup.as_ref(),
+        by_manager,
+        rdt: &rdt,
+        master: None,
+    };
     let launched = launch::exec::enter(&setting, &mut serving);
     let mut launched = launched.map_err(|error| match pidfd::exited(container.as_fd()) {
         Ok(true) => stopped().context(error),
@@ -295,6 +304,7 @@ struct Serving<'a> {
     log: &'a Log,
     proc: &'a Proc,
     cgroup: Option<&'a Cgroup>,
+    by_manager: bool,
     rdt: &'a [rdt::RdtOp],
     master: Option<OwnedFd>,
 }
@@ -303,6 +313,9 @@ impl Host for Serving<'_> {
     fn born(&mut self, process: &Child) -> Result<()> {
         if let Some(cgroup) = self.cgroup {
             cgroup.attach_legacy(process.pid)?;
+            if self.by_manager {
+                scope::attach(cgroup, process.pid)?;
+            }
         }
         match self.rdt.is_empty() {
             true => Ok(()),

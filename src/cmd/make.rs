@@ -1,9 +1,12 @@
 //! What `create` and `run` have in common: from a request to a container that waits for its start.
 
-use super::{facts, notify, process};
+use super::{
+    facts::{self, Probed},
+    notify, process,
+};
 use crate::{
     bail,
-    cgroup::{self, Cgroup},
+    cgroup::{self, Cgroup, Holder},
     cli::{CreateRequest, Name},
     cred::Keyring,
     error::{Context, Error, Kind, Result},
@@ -21,6 +24,7 @@ use crate::{
     spec::{self, Config, NamespaceKind},
     state::{ContainerId, Entry, Init, PidNamespace, Record, Stage, Status, Store, document},
     sys::{clone::Child, proc::Proc, signal, socket},
+    systemd::Manager,
     tty,
 };
 use std::{
@@ -66,7 +70,8 @@ pub fn make(request: &CreateRequest, waits: Waits, log: &Log) -> Result<Made> {
     let mut config = spec::load(&bytes).with_context(|| request.config.display().to_string())?;
     proc_mount::choose(&mut config, request.proc_mount)?;
     check_terminal(&config, request)?;
-    let (facts, user) = facts::probe(&config, Caller::probe(&proc)?, &proc)?;
+    let Probed { facts, user, manager } =
+        facts::probe(&config, request.driver, Caller::probe(&proc)?, &proc)?;
     let notifies = notify::is_wanted(&config);
     let mut store = Store::open(&request.state_root)?;
     let (plan, entry) = loop {
@@ -88,9 +93,13 @@ pub fn make(request: &CreateRequest, waits: Waits, log: &Log) -> Result<Made> {
     for warning in &plan.warnings {
         log.warning(warning);
     }
+    if let (cgroup::Plan::None { reason }, Some(Err(error))) = (&plan.cgroup, &facts.systemd) {
+        log.debug(format_args!("no control group: {reason}: {error}"));
+    }
     let record = record(request, &config, &plan, &entry, &facts.caller);
     let mut attempt = Attempt { request, log, plan, record, entry, cgroup: None, master: None };
-    let opened = Opened { proc, config: bytes, user, notifies, sees_hidden: facts.caller.can_ptrace() };
+    let opened =
+        Opened { proc, config: bytes, user, notifies, manager, sees_hidden: facts.caller.can_ptrace() };
     match attempt.launch(opened, waits) {
         Ok(launched) => Ok(attempt.finish(launched)),
         Err(error) => Err(attempt.undo(error)),
@@ -133,7 +142,8 @@ fn planned(request: &CreateRequest, id: &ContainerId, descriptors: Descriptors) 
         descriptors,
         driver: match request.driver {
             crate::state::Driver::Disabled => cgroup::plan::Driver::Disabled,
-            _ => cgroup::plan::Driver::Cgroupfs,
+            crate::state::Driver::Systemd => cgroup::plan::Driver::Systemd,
+            crate::state::Driver::Cgroupfs => cgroup::plan::Driver::Cgroupfs,
         },
     }
 }
@@ -167,6 +177,7 @@ struct Opened {
     config: Vec<u8>,
     user: Option<OwnedFd>,
     notifies: bool,
+    manager: Option<Manager>,
     sees_hidden: bool,
 }
 
@@ -183,7 +194,7 @@ struct Attempt<'a> {
 
 impl Attempt<'_> {
     fn launch(&mut self, opened: Opened, waits: Waits) -> Result<Launched> {
-        let Opened { proc, config, user, notifies, sees_hidden } = opened;
+        let Opened { proc, config, user, notifies, manager, sees_hidden } = opened;
         hook::open_all(&mut self.plan.hooks.create_container)?;
         let joins = ns::apply::open(&self.plan.namespaces.joins)?;
         let mount = self.plan.namespaces.mount_path.as_deref().map(ns::apply::open_one).transpose()?;
@@ -196,7 +207,9 @@ impl Attempt<'_> {
         if notifies {
             self.entry.make_directory(notify::DIRECTORY)?;
         }
-        let created = cgroup::create(&self.plan.cgroup).inspect_err(|error| {
+        let started = cgroup::scope::start(&self.plan.cgroup, manager, &proc);
+        let created = started.and_then(|holder| Ok((cgroup::create(&self.plan.cgroup)?, holder)));
+        let (created, holder) = created.inspect_err(|error| {
             if error.is(Kind::GroupInUse) {
                 // Somebody was quicker: from here on the groups are not this container's to clean up.
                 self.record.cgroup = serde_json::Value::Null;
@@ -220,6 +233,7 @@ impl Attempt<'_> {
             entry: &self.entry,
             record: &mut self.record,
             cgroup,
+            holder,
             master: &mut self.master,
             state: &state,
         };
@@ -230,7 +244,7 @@ impl Attempt<'_> {
             user,
             mount,
             sees_hidden,
-            cgroup: cgroup.directory_fd(),
+            cgroup: cgroup.directory_fd().filter(|_| self.plan.cgroup.takes_births()),
             park,
             state: &state,
         };
@@ -352,6 +366,7 @@ struct Serving<'a> {
     entry: &'a Entry,
     record: &'a mut Record,
     cgroup: &'a Cgroup,
+    holder: Option<Holder>,
     master: &'a mut Option<OwnedFd>,
     state: &'a dyn Fn(Moment, i32) -> Vec<u8>,
 }
@@ -361,6 +376,10 @@ impl Host for Serving<'_> {
         self.record.init = Some(Init::identify(init.pid)?);
         self.entry.save(self.record)?;
         self.cgroup.attach_legacy(init.pid)?;
+        if let Some(holder) = self.holder.take() {
+            holder.release(init.pid)?;
+        }
+        cgroup::apply::arrange_below(&self.plan.cgroup, self.cgroup, init.pid)?;
         match self.plan.rdt.ops.is_empty() {
             true => Ok(()),
             false => rdt::apply(&self.plan.rdt.ops, &rdt::root(self.proc)?, init.pid),

@@ -5,7 +5,8 @@ use crate::{
     error::{Context, Error, Result},
     sys::{
         cstring,
-        pidfd::{Exit, until},
+        fd::until,
+        pidfd::Exit,
         signal,
         spawn::{Executable, Spawn, Spawned, spawn},
     },

@@ -154,6 +154,7 @@ fn plan() -> Plan {
         caller: Caller { euid, egid, initial: true, ..Caller::default() },
         namespaces: ns::plan::Facts { euid, egid, ..ns::plan::Facts::default() },
         cgroups: Cgroups::default(),
+        systemd: None,
         lsm: lsm::Facts::default(),
     };
     create::plan(&spec::load(document.as_bytes()).unwrap(), &request, &facts).unwrap()

@@ -57,8 +57,8 @@ pub struct Facts {
     pub subordinate: Option<Maps>,
     /// The maps of the user namespace that config.json names by path.
     pub joined: Option<Maps>,
-    /// Control groups of version 1 are mounted.
-    pub legacy_cgroups: bool,
+    /// init is brought into its control groups after its birth.
+    pub late_cgroup: bool,
 }
 
 /// In which user namespace the container is assembled.
@@ -132,7 +132,8 @@ pub struct Namespaces {
     pub new: Vec<NamespaceKind>,
     /// A new time namespace with these offsets.
     pub time: Option<TimeOffsets>,
-    /// init makes its cgroup namespace itself, after it was placed: with version 1 the kernel cannot place it at birth.
+    /// init makes its cgroup namespace itself, after it was placed: with version 1, or where systemd alone may place it, that is
+    /// not at its birth.
     pub late_cgroup: bool,
     /// The mount namespace.
     pub mounts: Mounts,
@@ -211,7 +212,7 @@ pub fn plan(config: &Config, facts: &Facts) -> Result<Namespaces> {
             (NamespaceKind::User | NamespaceKind::Mount, _) => {}
             (kind, Some(path)) => out.joins.push(Join { kind, path: path.clone() }),
             (NamespaceKind::Time, None) => out.time = Some(linux.time_offsets),
-            (NamespaceKind::Cgroup, None) if facts.legacy_cgroups => out.late_cgroup = true,
+            (NamespaceKind::Cgroup, None) if facts.late_cgroup => out.late_cgroup = true,
             (kind, None) => out.new.push(kind),
         }
     }

@@ -44,6 +44,8 @@ pub struct Facts {
     pub namespaces: ns::plan::Facts,
     /// The control group hierarchies.
     pub cgroups: Cgroups,
+    /// The service manager that the systemd driver asks, or why none can be asked.
+    pub systemd: Option<Result<cgroup::Systemd>>,
     /// The security modules.
     pub lsm: lsm::Facts,
 }
@@ -124,6 +126,8 @@ impl Inner<'_> {
             id: &self.request.id,
             host: &self.facts.cgroups,
             driver: self.request.driver,
+            systemd: self.facts.systemd.as_ref(),
+            annotations: &self.config.annotations,
             caller: match self.facts.caller.is_host_root() {
                 true => cgroup::plan::Caller::Privileged,
                 false => cgroup::plan::Caller::Unprivileged,

@@ -36,7 +36,7 @@ fn linux() -> Value {
     json!({
         "namespaces": words(NAMESPACES),
         "capabilities": capability::NAMES.to_vec(),
-        "cgroup": { "v1": true, "v2": true, "systemd": false, "systemdUser": false, "rdma": true },
+        "cgroup": { "v1": true, "v2": true, "systemd": true, "systemdUser": true, "rdma": true },
         "seccomp": {
             "enabled": true,
             "actions": words(ACTIONS),

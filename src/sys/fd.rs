@@ -1,9 +1,16 @@
-//! close_range(2).
+//! What is done to any descriptor: close_range(2), poll(2).
 
-use super::check;
-use crate::error::Result;
-use nix::sys::stat::Mode;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use super::{check, show};
+use crate::error::{Error, Result};
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::stat::Mode,
+};
+use std::{
+    os::fd::{AsRawFd, BorrowedFd, RawFd},
+    time::{Duration, Instant},
+};
 
 /// Closes every descriptor from 3 up that is not in `keep`. What a caller leaked (sockets of a shim, pipes of a build
 /// tool) must not live on in a container that waits to be started.
@@ -49,4 +56,26 @@ pub fn lowest_free() -> Result<RawFd> {
     let probe =
         nix::fcntl::open("/", nix::fcntl::OFlag::O_PATH | nix::fcntl::OFlag::O_CLOEXEC, Mode::empty())?;
     Ok(probe.as_raw_fd())
+}
+
+/// Waits until a read would not block (or would fail at once), for as long as `timeout` says, without end if that is `None`;
+/// returns whether that is so.
+pub fn wait_readable(fd: BorrowedFd<'_>, timeout: Option<Duration>) -> Result<bool> {
+    let deadline = timeout.map(|timeout| Instant::now() + timeout);
+    loop {
+        match poll(&mut [PollFd::new(fd, PollFlags::POLLIN)], until(deadline)) {
+            Ok(0) if deadline.is_none_or(|deadline| Instant::now() < deadline) => {}
+            Ok(ready) => return Ok(ready > 0),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(Error::syscall(format_args!("poll({})", show(fd)), errno as i32)),
+        }
+    }
+}
+
+/// The time that is left until `deadline` in the form of poll(2), rounded up so that a short rest does not spin.
+pub fn until(deadline: Option<Instant>) -> PollTimeout {
+    let Some(deadline) = deadline else { return PollTimeout::NONE };
+    let left = deadline.saturating_duration_since(Instant::now());
+    let millis = left.as_micros().div_ceil(1000);
+    PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX)
 }

@@ -3,10 +3,10 @@
 
 use super::{check, check_fd, show};
 use crate::error::Result;
-use nix::{errno::Errno, poll::PollTimeout};
+use nix::errno::Errno;
 use std::{
     os::fd::{AsRawFd, BorrowedFd, OwnedFd},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 /// How a process ended.
@@ -75,29 +75,7 @@ pub fn wait(pidfd: BorrowedFd<'_>) -> Result<Exit> {
 /// Waits until the process has ended (it may still be a zombie), for as long as `timeout` says, without end if that is
 /// `None`; returns whether it has. The process need not be a child.
 pub fn poll(pidfd: BorrowedFd<'_>, timeout: Option<Duration>) -> Result<bool> {
-    let deadline = timeout.map(|timeout| Instant::now() + timeout);
-    loop {
-        let mut fds = [nix::poll::PollFd::new(pidfd, nix::poll::PollFlags::POLLIN)];
-        match nix::poll::poll(&mut fds, until(deadline)) {
-            Ok(0) if deadline.is_none_or(|deadline| Instant::now() < deadline) => {}
-            Ok(ready) => return Ok(ready > 0),
-            Err(Errno::EINTR) => {}
-            Err(errno) => {
-                return Err(crate::error::Error::syscall(
-                    format_args!("poll({})", show(pidfd)),
-                    errno as i32,
-                ));
-            }
-        }
-    }
-}
-
-/// The time that is left until `deadline` in the form of poll(2), rounded up so that a short rest does not spin.
-pub fn until(deadline: Option<Instant>) -> PollTimeout {
-    let Some(deadline) = deadline else { return PollTimeout::NONE };
-    let left = deadline.saturating_duration_since(Instant::now());
-    let millis = left.as_micros().div_ceil(1000);
-    PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX)
+    super::fd::wait_readable(pidfd, timeout)
 }
 
 /// Whether the process has ended; a zombie counts as ended. Never waits.
@@ -118,6 +96,7 @@ mod tests {
     use std::{
         os::fd::AsFd,
         process::{Command, Stdio},
+        time::Instant,
     };
 
     fn child(script: &str) -> OwnedFd {

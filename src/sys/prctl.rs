@@ -25,6 +25,11 @@ pub fn set_dumpable(dumpable: bool) -> Result<()> {
     prctl(libc::PR_SET_DUMPABLE, [dumpable.into(), 0], "PR_SET_DUMPABLE").map(drop)
 }
 
+/// `PR_SET_PDEATHSIG`: which signal comes when the process that made this one ends. A process that has lost it already gets none.
+pub fn end_with_parent(signal: i32) -> Result<()> {
+    prctl(libc::PR_SET_PDEATHSIG, [signal.unsigned_abs().into(), 0], "PR_SET_PDEATHSIG").map(drop)
+}
+
 /// `PR_CAPBSET_DROP`; EINVAL is the kernel's word for a number beyond its last capability.
 pub fn drop_bounding(capability: u32) -> Result<()> {
     prctl(libc::PR_CAPBSET_DROP, [capability.into(), 0], "PR_CAPBSET_DROP").map(drop)

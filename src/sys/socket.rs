@@ -5,13 +5,22 @@
 use super::{check, check_fd, show};
 use crate::error::{Context, Error, Result};
 use libc::{c_int, c_void, cmsghdr, iovec, msghdr, sockaddr_un};
-use nix::{errno::Errno, fcntl::OFlag, sys::stat::Mode};
+use nix::{
+    errno::Errno,
+    fcntl::OFlag,
+    sys::{
+        socket::{setsockopt, sockopt},
+        stat::Mode,
+        time::{TimeVal, TimeValLike},
+    },
+};
 use std::{
     os::{
         fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
         unix::ffi::OsStrExt,
     },
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 /// The most descriptors one message can carry, `SCM_MAX_FD` in the kernel.
@@ -194,7 +203,19 @@ pub fn bind_datagram(socket: BorrowedFd<'_>, directory: BorrowedFd<'_>, name: &s
 
 /// Connects a stream socket to the listener at `path`, of any length.
 pub fn connect(path: &Path) -> Result<OwnedFd> {
+    connect_socket(stream()?, path)
+}
+
+/// As [`connect`], waiting no longer than `limit` for a listener whose queue is full (EAGAIN), nor for one that does not
+/// read what is sent.
+pub fn connect_within(path: &Path, limit: Duration) -> Result<OwnedFd> {
     let socket = stream()?;
+    let limit = TimeVal::microseconds(i64::try_from(limit.as_micros()).unwrap_or(i64::MAX));
+    setsockopt(&socket, sockopt::SendTimeout, &limit).context("setsockopt(SO_SNDTIMEO)")?;
+    connect_socket(socket, path)
+}
+
+fn connect_socket(socket: OwnedFd, path: &Path) -> Result<OwnedFd> {
     let ((address, size), _target) = reachable(path, |path| {
         let target = open_path(path)?;
         Ok((Path::new("/proc/self/fd").join(target.as_raw_fd().to_string()), target))

@@ -47,10 +47,11 @@ impl Host {
                 privileged,
                 subordinate: (self == Self::Range).then(range),
                 joined: (is_joined && privileged).then(|| joined(config)),
-                legacy_cgroups: !cgroups.legacy.is_empty(),
+                late_cgroup: !cgroups.legacy.is_empty(),
             },
             caller,
             cgroups,
+            systemd: None,
             lsm: match self {
                 Self::Selinux => lsm::Facts { apparmor: None, selinux: true },
                 Self::Root => lsm::Facts { apparmor: Some(lsm::AppArmor::Unconfined), selinux: false },

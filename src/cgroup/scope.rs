@@ -1,0 +1,186 @@
+//! A container's group as a unit of systemd.
+//!
+//! A scope is made for processes that exist, and systemd removes it with the last of them. The container's init, on the other
+//! hand, is to be born in its group, so that it never runs without limits and its cgroup namespace begins there. So a
+//! process of ours, the *holder*, stands in the scope from its start until init is born in it. The holder does nothing but
+//! wait: no limit of the container can hit anything of the runtime, and it is gone before `create` returns. It ends with the
+//! runtime, so a crash leaves no scope behind.
+//!
+//! Where the caller may not bring a process into the scope (one who is logged in over ssh has another part of the tree),
+//! systemd moves init as it has moved the holder, and init makes its cgroup namespace after that.
+
+use super::{
+    apply::DELEGATE,
+    dir::Dir,
+    group::Cgroup,
+    path,
+    plan::Plan,
+    record::Record,
+    unit::{Placing, Unit},
+};
+use crate::{
+    bail,
+    error::{Context, Result},
+    host::cgroups::{self, Cgroups},
+    sys::{
+        clone::{self, Birth, Child},
+        pidfd, prctl,
+        proc::Proc,
+    },
+    systemd::{Address, Instance, Manager, Property, unit, wire::Value},
+};
+use nix::unistd::Pid;
+use std::os::fd::AsFd;
+
+/// Keeps a scope alive until the container's first process is in it.
+#[derive(Debug)]
+pub struct Holder {
+    manager: Manager,
+    unit: String,
+    placing: Placing,
+    below: String,
+    /// None for a slice, which needs no process.
+    child: Option<Child>,
+}
+
+/// Starts the unit of a plan that has one.
+///
+/// # Errors
+/// What systemd refuses; a unit that somebody else has ([`Kind::GroupInUse`]).
+pub fn start(plan: &Plan, manager: Option<Manager>, proc: &Proc) -> Result<Option<Holder>> {
+    let Plan::Groups { unit: Some(unit), groups, .. } = plan else { return Ok(None) };
+    let Some(manager) = manager else {
+        bail!("start unit {}: there is no connection to systemd", unit.unit.name)
+    };
+    let born = groups.first().and_then(|group| group.below.born.as_ref());
+    let below = born.map_or(String::new(), |name| format!("/{name}"));
+    let mut holder =
+        Holder { manager, unit: unit.unit.name.clone(), placing: unit.keeper.placing, below, child: None };
+    let mut properties = unit.properties.clone();
+    if let unit::Kind::Scope { .. } = unit.unit.kind {
+        let maker = nix::unistd::getpid();
+        let child = clone::spawn(&Birth::default(), || hold(maker))
+            .context("make the holder of the container's scope")?;
+        let pids = vec![Value::U32(child.pid.unsigned_abs())];
+        properties.push(Property::new("PIDs", Value::Array("u".to_owned(), pids)));
+        holder.child = Some(child);
+    }
+    holder.manager.start(&holder.unit, &properties)?;
+    check_place(unit, holder.child.as_ref(), proc)?;
+    Ok(Some(holder))
+}
+
+/// Body of the holder.
+fn hold(maker: Pid) -> i32 {
+    // A maker that has ended before the first call cannot be told by the second.
+    if prctl::end_with_parent(libc::SIGKILL).is_err() || nix::unistd::getppid() != maker {
+        return 1;
+    }
+    loop {
+        nix::unistd::pause();
+    }
+}
+
+/// Whether systemd has put the unit where the plan says, for everything else relies on it.
+fn check_place(unit: &Unit, holder: Option<&Child>, proc: &Proc) -> Result<()> {
+    let Some(holder) = holder else { return Ok(()) };
+    let text = proc.read_text(&format!("{}/cgroup", holder.pid))?;
+    let found = text.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or_default();
+    match found == unit.path()? {
+        true => Ok(()),
+        false => {
+            bail!("systemd has started unit {} at {found}; {} was expected", unit.unit.name, unit.path()?)
+        }
+    }
+}
+
+impl Holder {
+    /// To be called when the container's first process is there: moves it into the unit where it could not be born there,
+    /// and ends the holder.
+    pub fn release(mut self, init: i32) -> Result<()> {
+        if self.placing == Placing::Manager {
+            self.manager.attach(&self.unit, &self.below, init).hint(DELEGATE)?;
+        }
+        self.end()
+    }
+
+    fn end(&mut self) -> Result<()> {
+        let Some(child) = self.child.take() else { return Ok(()) };
+        pidfd::send_signal(child.as_fd(), libc::SIGKILL)?;
+        pidfd::wait(child.as_fd()).map(drop)
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        // Something has failed already and is being told; a holder that is gone is what is wanted.
+        let _ = self.end();
+    }
+}
+
+/// Tells systemd the values that are about to be written to the group.
+pub fn update(record: &Record, ops: &[super::Op]) -> Result<()> {
+    let Some(unit) = &record.unit else { return Ok(()) };
+    let mut manager = unit.manager()?;
+    let version = manager.about()?.version;
+    match super::unit::properties(ops, version) {
+        properties if properties.is_empty() => Ok(()),
+        properties => manager.set(&unit.name, &properties),
+    }
+}
+
+/// What is stored about a unit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnitRecord {
+    /// Its name.
+    pub name: String,
+    /// Who keeps it.
+    pub instance: Instance,
+    /// Where that was reached; a later command may have another environment.
+    pub address: String,
+}
+
+impl UnitRecord {
+    fn manager(&self) -> Result<Manager> {
+        Manager::connect(self.instance, Address::parse(&self.address).ok())
+    }
+
+    /// Stops it.
+    pub fn stop(&self) -> Result<()> {
+        self.manager()?.stop(&self.name)
+    }
+}
+
+/// Whether systemd alone may bring a process of the caller into the groups of a container that exists.
+pub fn is_out_of_reach(cgroup: &Cgroup, proc: &Proc) -> Result<bool> {
+    match (&cgroup.record().unit, cgroup.record().hierarchies.first()) {
+        (Some(UnitRecord { instance: Instance::User, .. }), Some((_, path))) => {
+            Ok(placing(&cgroups::probe(proc)?, path)? == Placing::Manager)
+        }
+        _ => Ok(false),
+    }
+}
+
+/// Lets systemd bring a process into the groups of a container that exists.
+pub fn attach(cgroup: &Cgroup, pid: i32) -> Result<()> {
+    let Record { unit, hierarchies, home, .. } = cgroup.record();
+    let (Some(unit), Some((_, path))) = (unit, hierarchies.first()) else { return Ok(()) };
+    let below = path.split_once(&format!("/{}", unit.name)).map_or("", |(_, below)| below);
+    unit.manager()?
+        .attach(&unit.name, &format!("{below}{}", home.as_deref().unwrap_or_default()), pid)
+        .hint(DELEGATE)
+}
+
+/// Who may bring a process of the caller into groups below `control_group`, cgroups(7) "Delegation containment".
+pub fn placing(host: &Cgroups, control_group: &str) -> Result<Placing> {
+    let Some(unified) = &host.unified else { return Ok(Placing::Birth) };
+    let above = path::common(&unified.own, control_group);
+    let above = Dir::hierarchy(&unified.mount)?.0.open(above.trim_start_matches('/'))?;
+    match above.check_writable("cgroup.procs") {
+        Ok(()) => Ok(Placing::Birth),
+        Err(error) if matches!(error.errno(), Some(libc::EACCES | libc::EPERM | libc::EROFS)) => {
+            Ok(Placing::Manager)
+        }
+        Err(error) => Err(error),
+    }
+}
