@@ -195,7 +195,7 @@ fn become_program(process: &mut Process<'_>, plan: &Plan) -> Result<Infallible> 
     lead_session(slave)?;
     process.take_identity()?;
     if plan.dies_with_caller {
-        prctl::die_with_parent()?;
+        prctl::end_with_parent(libc::SIGKILL)?;
     }
     process.close_host(master.iter().map(AsRawFd::as_raw_fd))?;
     let program = process.find_program()?.ok_or_else(|| Error::new("there is no program to execute"))?;

@@ -151,8 +151,3 @@ pub fn set_effective_uid(uid: u32) -> Result<()> {
 pub fn become_subreaper() -> Result<()> {
     prctl(libc::PR_SET_CHILD_SUBREAPER, [1, 0], "PR_SET_CHILD_SUBREAPER").map(drop)
 }
-
-/// `PR_SET_PDEATHSIG`: this process is killed when its parent ends. A change of ids undoes it, prctl(2).
-pub fn die_with_parent() -> Result<()> {
-    prctl(libc::PR_SET_PDEATHSIG, [libc::SIGKILL as c_ulong, 0], "PR_SET_PDEATHSIG, SIGKILL").map(drop)
-}
