@@ -77,6 +77,9 @@ impl<'a> OomWatch<'a> {
     }
 
     /// Whether it has happened since the last call. Never waits.
+    ///
+    /// # Errors
+    /// ENODEV: the group is gone, and poll(2) would not wait any more.
     pub fn happened(&mut self) -> Result<bool> {
         match self {
             // The end of the group signals as well.
@@ -84,10 +87,7 @@ impl<'a> OomWatch<'a> {
             Self::Unified { file, key, count } => {
                 // Through the same descriptor, which is what makes the next change one.
                 let mut bytes = [0; 1024];
-                let length = match file.read_at(&mut bytes, 0) {
-                    Err(error) if error.raw_os_error() == Some(libc::ENODEV) => return Ok(false),
-                    other => other.context("read memory.events")?,
-                };
+                let length = file.read_at(&mut bytes, 0).context("read memory.events")?;
                 let text = String::from_utf8_lossy(&bytes[..length]);
                 let value =
                     text.lines().find_map(|line| line.strip_prefix(*key)?.trim().parse().ok()).unwrap_or(0);
@@ -128,6 +128,6 @@ mod tests {
         cgroup.freeze(Freezer::Thawed).unwrap();
         assert!(woken(&watch) && !watch.happened().unwrap(), "it fell");
         cgroup.destroy().unwrap();
-        assert!(!watch.happened().unwrap(), "the group is gone");
+        assert_eq!(watch.happened().unwrap_err().errno(), Some(libc::ENODEV));
     }
 }

@@ -288,12 +288,7 @@ fn pressure(text: &str) -> Value {
         let name = words.next().unwrap_or_default().to_owned();
         let pair = |word: &str| {
             let (key, value) = word.split_once('=')?;
-            let value = if key == "total" {
-                json!(value.parse::<u64>().ok()?)
-            } else {
-                json!(value.parse::<f64>().ok()?)
-            };
-            Some((key.to_owned(), value))
+            Some((key.to_owned(), serde_json::from_str(value).ok()?))
         };
         out.insert(name, Value::Object(words.filter_map(pair).collect()));
     }

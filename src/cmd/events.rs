@@ -45,9 +45,15 @@ pub fn events(store: &Store, args: &EventsArgs) -> Result<()> {
             Err(errno) => return Err(errno).context("poll").with_context(step),
         }
         let ended = waiting[0].any().unwrap_or(false);
-        if let Some(watch) = &mut oom
-            && watch.happened().with_context(step)?
-        {
+        let happened = match oom.as_mut().map(cgroup::OomWatch::happened) {
+            None => false,
+            Some(Err(error)) if error.errno() == Some(libc::ENODEV) => {
+                oom = None;
+                false
+            }
+            Some(happened) => happened.with_context(step)?,
+        };
+        if happened {
             print_event(&json!({"type": "oom", "id": id.as_str()}))?;
         }
         if ended {
