@@ -266,3 +266,7 @@ impl fmt::Display for Unit {
         self.properties.iter().try_for_each(|it| writeln!(f, "  {} = {:?}", it.name, it.value))
     }
 }
+
+#[cfg(test)]
+#[path = "unit_tests.rs"]
+mod tests;

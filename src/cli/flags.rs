@@ -174,7 +174,7 @@ pub fn globals() -> Vec<Arg> {
             "least level to log: error, warning, info or debug [error]",
         ),
         switch("debug", None, "log everything, as --log-level debug"),
-        switch("systemd-cgroup", None, "let systemd manage the cgroup (not supported yet)"),
+        switch("systemd-cgroup", None, "let systemd manage the cgroup"),
         one_of(
             "cgroup-manager",
             "MANAGER",

@@ -9,3 +9,6 @@ pub mod wire;
 pub use bus::Address;
 pub use manager::{Instance, Manager, Property};
 pub use unit::Unit;
+
+#[cfg(test)]
+mod tests;

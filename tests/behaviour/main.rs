@@ -38,5 +38,6 @@ mod rootless;
 mod seccomp_behaviour;
 mod seeds;
 mod sudden_death;
+mod systemd;
 mod terminal;
 mod update;

@@ -17,7 +17,7 @@ pub struct Container {
 
 impl Container {
     #[track_caller]
-    pub(super) fn of(bundle: Bundle, files: [PathBuf; 2]) -> Self {
+    pub fn of(bundle: Bundle, files: [PathBuf; 2]) -> Self {
         let mut container = Self { bundle, pid: 0, files };
         container.pid = u32::try_from(container.state()["pid"].as_u64().unwrap()).unwrap();
         container
