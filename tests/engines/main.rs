@@ -11,6 +11,7 @@
 mod common;
 
 mod containerd;
+mod cri;
 mod crio;
 mod crio_live;
 mod daemon;
