@@ -1,6 +1,7 @@
 //! containerd through `ctr`, with the configuration that ships.
 
-use crate::common::{Output, Proc, Pty, cgroup_dir, wait_until};
+use crate::common::{Output, Proc, Pty, cgroup_dir, limits_are, wait_until};
+use crate::cri::{self, Message};
 use crate::daemon::Daemon;
 use crate::image;
 use crate::podman::contrib;
@@ -40,17 +41,24 @@ const SCENARIOS: &[Scenario<Containerd>] = &[
     ("metrics", metrics),
     ("restart_with_containers_alive", restart_with_containers_alive),
     ("shim_killed", shim_killed),
+    ("cri_pod", cri_pod),
 ];
 
 impl Containerd {
     fn new() -> Self {
         let site = Site::new();
         let text = fs::read_to_string(contrib("containerd/config-v2.toml")).unwrap();
-        site.write("/etc/containerd/config.toml", &text);
+        // A sandbox from the image that is there, and no lower OOM score than a root without CAP_SYS_RESOURCE may set.
+        let ours = format!(
+            "[plugins.\"io.containerd.grpc.v1.cri\"]\nsandbox_image = \"{IMAGE}\"\nrestrict_oom_score_adj = true\n"
+        );
+        site.write("/etc/containerd/config.toml", &format!("{text}\n{ours}"));
         let daemon = Daemon::start(&site, "containerd", &[], &PROBE);
         let archive = image::archive(&site);
         let containerd = Self { site, daemon };
-        containerd.ctr(&["images", "import", &archive]).ok();
+        for namespace in ["default", "k8s.io"] {
+            containerd.ctr(&["--namespace", namespace, "images", "import", &archive]).ok();
+        }
         containerd
     }
 
@@ -240,4 +248,58 @@ fn shim_killed(containerd: &Containerd) {
     containerd.ctr(&["containers", "delete", "orphan"]).ok();
     let state = containerd.site.run(Who::Root, &["ls", "/run/containerd/runc/default"]);
     assert!(!state.stdout.contains("orphan"), "{state:?}");
+}
+
+/// A pod as the kubelet asks for it, on the handler of the configuration that ships.
+fn cri_pod(containerd: &Containerd) {
+    let message = Message::default;
+    let call = |method: &str, message: &Message| {
+        let socket = "/run/containerd/containerd.sock";
+        cri::call(&containerd.site, socket, method, message)
+            .unwrap_or_else(|error| panic!("{method}: {error}"))
+    };
+    // The node's network: no plugin has to make one.
+    let namespaces = message().number(1, 2).number(2, 1);
+    let security = message().message(1, &namespaces);
+    let metadata = message().text(1, "pod").text(2, "uid-1").text(3, "default");
+    let sandbox =
+        message().message(1, &metadata).text(3, "/var/log/pods").message(8, &message().message(2, &security));
+    let pod = call("RunPodSandbox", &message().message(1, &sandbox).text(2, "urun")).text(1);
+    let resources = message().number(4, 64 << 20);
+    let linux = message().message(1, &resources).message(2, &message().message(3, &namespaces));
+    let config = message()
+        .message(1, &message().text(1, "shell"))
+        .message(2, &message().text(1, IMAGE))
+        .text(3, "sleep")
+        .text(3, "654")
+        .text(11, "shell.log")
+        .message(15, &linux);
+    let create = message().text(1, &pod).message(2, &config).message(3, &sandbox);
+    let container = call("CreateContainer", &create).text(1);
+    let id = message().text(1, &container);
+    call("StartContainer", &id);
+
+    let tasks = containerd.ctr(&["--namespace", "k8s.io", "tasks", "list"]).ok().stdout;
+    let line = tasks.lines().find(|line| line.starts_with(&container)).unwrap();
+    let process = containerd.site.process(line.split_whitespace().nth(1).unwrap().parse().unwrap());
+    assert!(process.read("cmdline").starts_with("sleep\x00654"));
+    limits_are(process, &[("memory.limit", 64 << 20)]);
+
+    let exec = |words: &[&str]| {
+        let request = words.iter().fold(id.clone(), |request, word| request.text(2, word));
+        call("ExecSync", &request.number(3, 10))
+    };
+    let output = exec(&["sh", "-c", "echo out; echo err >&2; exit 9"]);
+    assert_eq!((output.text(1), output.text(2), output.number(3)), ("out\n".into(), "err\n".into(), 9));
+    call("UpdateContainerResources", &id.clone().message(2, &message().number(4, 96 << 20)));
+    limits_are(process, &[("memory.limit", 96 << 20)]);
+
+    call("StopContainer", &id);
+    assert!(!process.alive());
+    call("RemoveContainer", &id);
+    let pod = message().text(1, &pod);
+    call("StopPodSandbox", &pod);
+    call("RemovePodSandbox", &pod);
+    let tasks = containerd.ctr(&["--namespace", "k8s.io", "tasks", "list", "--quiet"]).ok();
+    assert_eq!(tasks.text(), "");
 }

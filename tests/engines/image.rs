@@ -17,7 +17,7 @@ pub fn archive(site: &Site) -> String {
     let environment = ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"];
     let config = json!({
         "architecture": "amd64", "os": "linux",
-        "config": {"Env": environment, "Cmd": ["sh"]},
+        "config": {"Env": environment, "Cmd": ["sleep", "86400"]},
         "rootfs": {"type": "layers", "diff_ids": [layer]},
         "history": [{"created_by": "tests/engines"}],
     });

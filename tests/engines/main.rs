@@ -1,7 +1,7 @@
 //! Real engines that run their whole life on urun. One topic is run with `cargo test --test engines -- podman::rootless`.
 //!
 //! The tests have a `main` of their own because many scenarios share one engine, and because scenarios that cannot run on a machine
-//! have to be listed as such. Parameters: `RUNTIME_UNDER_TEST` (tests/common/subject.rs), `ENGINES_CGROUP_DRIVER`, `ENGINES_SITE` (site.rs).
+//! have to be listed as such. Parameters: `RUNTIME_UNDER_TEST` (tests/common/subject.rs), `ENGINES_CGROUP_DRIVER`, `ENGINES_SITE` (site.rs), `ENGINES_TABLE` (report.rs).
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::exit)]
 #![allow(clippy::needless_pass_by_value)]
@@ -11,6 +11,7 @@
 mod common;
 
 mod containerd;
+mod cri;
 mod crio;
 mod crio_live;
 mod daemon;

@@ -106,7 +106,7 @@ impl Report {
         self.rows.lock().unwrap().push(row);
     }
 
-    /// Writes the table to `target/engines-DRIVER.tsv`, prints the sum, and says whether nothing failed.
+    /// Writes the table to `ENGINES_TABLE`, or `target/engines-DRIVER.tsv`, prints the sum, and says whether nothing failed.
     pub fn finish(&self) -> bool {
         let mut rows = self.rows.lock().unwrap().clone();
         rows.sort_by(|a, b| (a.engine, a.who, &a.scenario).cmp(&(b.engine, b.who, &b.scenario)));
@@ -123,7 +123,8 @@ impl Report {
             writeln!(table, "{engine}\t{scenario}\t{who}\t{driver}\t{word}\t{seconds:.2}\t{why}").unwrap();
         }
         if self.filters.is_empty() {
-            let path = format!("{}/../engines-{driver}.tsv", env!("CARGO_TARGET_TMPDIR"));
+            let beside_the_build = || format!("{}/../engines-{driver}.tsv", env!("CARGO_TARGET_TMPDIR"));
+            let path = std::env::var("ENGINES_TABLE").unwrap_or_else(|_| beside_the_build());
             std::fs::write(path, table).unwrap();
         }
         let count = |like: fn(&End) -> bool| rows.iter().filter(|row| like(&row.end)).count();
