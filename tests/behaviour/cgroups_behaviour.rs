@@ -1,4 +1,4 @@
-//! Cgroups through their file system: v1 and hybrid as the host has it, pure v2 by `tests/pure-cgroup2`.
+//! Cgroups through their file system: v1 and hybrid as the host has it, pure v2 in the test machine (`tests/vm`).
 
 use crate::common::*;
 use serde_json::{Value, json};
@@ -237,7 +237,7 @@ fn no_cgroup_is_touched_with_the_disabled_manager() {
     }
     let bundle = Bundle::new(Mode::RootUserns);
     bundle.write();
-    // Of two words on the driver the last one counts.
+    // It wins over `--systemd-cgroup` as well.
     bundle.call(&["--cgroup-manager", "disabled", "run", "-d", bundle.id()]).ok();
     assert_eq!(Traces::of(&bundle).cgroups, Vec::<std::path::PathBuf>::new());
 }

@@ -28,7 +28,9 @@ pub fn suite(report: &Report, who: Who) {
         if can_run {
             scenarios.extend(list);
         } else {
-            list.iter().for_each(|(name, _)| report.not_run("podman", who, name, why));
+            for (name, _) in list {
+                report.not_run("podman", who, name, why);
+            }
         }
     }
     report.suite("podman", who, || Podman::new(who), &scenarios);
