@@ -45,9 +45,9 @@ vm-stop: ## End the test machine
 test-root: prepare ## Run the tests that start containers, and no others
 	scripts/test --test behaviour
 
-test-long: prepare ## Run every test with many more random cases, and the behaviour on pure cgroup v2 as well
+test-long: prepare ## Run every test with many more random cases, and everything in the test machine in every way
 	PROPTEST_CASES=20000 scripts/test
-	PURE_CGROUP2=1 scripts/test --test behaviour
+	scripts/test --vm --long
 
 prepare: # Install what the tests need and the machine lacks
 	@scripts/packages test

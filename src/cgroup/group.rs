@@ -285,11 +285,14 @@ impl Member {
     }
 
     /// A version 1 group that the payload froze below this one stays frozen when this one thaws; in version 2 that does not
-    /// keep anybody from dying, so there it is the payload's affair.
+    /// keep anybody from dying, so there it is the payload's affair. What was asked for counts there: cgroup.events says that a group
+    /// is not frozen while a process of it dies, and that it is when the process is dead.
     fn thaw(&self) -> Result<()> {
         match self.version {
-            Version::V2 if self.is_frozen()? => self.set_frozen(Freezer::Thawed),
-            Version::V2 => Ok(()),
+            Version::V2 => match found(self.dir.read("cgroup.freeze"))? {
+                Some(state) if state.starts_with('1') => found(self.set_frozen(Freezer::Thawed)).map(|_| ()),
+                _ => Ok(()),
+            },
             Version::V1 => tree::walk(&self.dir, |dir| match dir.read("freezer.state") {
                 Ok(state) if state.starts_with("FR") => {
                     found(dir.write("freezer.state", "THAWED")).map(|_| ())

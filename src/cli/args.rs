@@ -32,7 +32,7 @@ pub struct Globals {
     pub log_format: LogFormat,
     /// `--log-level`, or debug by `--debug`
     pub log_level: LogLevel,
-    /// `--systemd-cgroup` and `--cgroup-manager`; the flag for systemd wins.
+    /// `--systemd-cgroup` and `--cgroup-manager`; "disabled" wins, then the flag for systemd.
     pub driver: Driver,
 }
 
@@ -311,9 +311,10 @@ impl Matches {
             _ => LogLevel::Error,
         };
         let driver = match self.word("cgroup-manager") {
+            // Podman's word for one container, beside the flag for all.
+            "disabled" => Driver::Disabled,
             _ if self.is_set("systemd-cgroup") => Driver::Systemd,
             "systemd" => Driver::Systemd,
-            "disabled" => Driver::Disabled,
             _ => Driver::Cgroupfs,
         };
         Globals {

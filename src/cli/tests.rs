@@ -75,6 +75,8 @@ fn everything_that_engines_may_send_is_understood() {
     assert_eq!(pod.globals.log.as_deref(), Some("journald:c".as_ref()));
     assert_eq!(pod.globals.log_level, LogLevel::Warning);
     assert_eq!(pod.globals.driver, crate::state::Driver::Disabled);
+    let without = line("--systemd-cgroup --cgroup-manager=disabled state c");
+    assert_eq!(without.globals.driver, crate::state::Driver::Disabled);
     assert!(create("create --detach --preserve-fds 3 --no-new-keyring --pidfd-socket s c").no_new_keyring);
     assert_eq!(create("run --preserve-fds=3 -b /b c").preserve_fds, 3);
     let run = parse("run -d -no-subreaper -keep=false --keep -f x.json c").unwrap();

@@ -60,6 +60,9 @@ in_modes! {
 in_modes! {
     [rootless_one rootless_range]
     fn there_is_no_cgroup_where_the_user_has_none(mode) {
+        if mode.cgroups() {
+            return; // the user has one
+        }
         let container = Bundle::new(mode).start();
         let own = Proc(std::process::id());
         assert_eq!(container.proc().cgroup(""), own.cgroup(""));
@@ -69,13 +72,33 @@ in_modes! {
 in_modes! {
     [rootless_one rootless_range root_in_userns]
     fn a_limit_that_cannot_be_set_is_an_error_and_not_ignored(mode) {
-        if only_ours("crun ignores it on v1") {
+        if mode.cgroups() || only_ours("crun ignores it on v1") {
             return;
         }
         let bundle = Bundle::new(mode).put("/linux/resources", json!({"pids": {"limit": 10}}));
         bundle.run().refused_naming(&["cgroup"]);
         Traces::none_of(&bundle);
     }
+}
+
+#[test]
+fn the_manager_of_the_user_makes_a_scope_with_limits() {
+    let mode = Mode::RootlessRange;
+    if !mode.cgroups() {
+        return; // the tests before this one
+    }
+    let limits = json!({"pids": {"limit": 17}, "memory": {"limit": 67_108_864}, "cpu": {"quota": 50_000, "period": 100_000}});
+    let container = Bundle::new(mode).put("/linux/resources", limits).start();
+    let cgroup = container.proc().cgroup("");
+    let uid = mode.caller().0;
+    assert!(cgroup.starts_with(&format!("/user.slice/user-{uid}.slice/user@{uid}.service/")), "{cgroup}");
+    assert!(cgroup.contains(&format!("/urun-{}.scope", container.id())), "{cgroup}");
+    let dir = cgroup_dir("", &cgroup).unwrap();
+    for (file, expected) in [("pids.max", "17"), ("memory.max", "67108864"), ("cpu.max", "50000 100000")] {
+        assert_eq!(std::fs::read_to_string(dir.join(file)).unwrap().trim(), expected, "{file}");
+    }
+    container.delete(&["--force"]).ok();
+    Traces::none_of(container.bundle());
 }
 
 in_modes! {

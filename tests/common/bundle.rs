@@ -2,7 +2,7 @@
 
 use super::config::default_config;
 use super::container::Container;
-use super::mode::{Mode, PinnedNamespaces};
+use super::mode::{Driver, Mode, PinnedNamespaces, driver};
 use super::scratch::{Scratch, set_mode};
 use super::subject::{Output, Subject, run_limited, stdin_of, subject};
 use serde_json::{Value, json};
@@ -170,9 +170,20 @@ impl Bundle {
         let mut command = self.mode.command(&self.program, &self.dir(), self.outer.as_ref());
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command.arg("--root").arg(self.state_root());
-        // crun makes a choice of its own between the drivers; runc and urun take cgroupfs.
-        if subject().0 == Subject::Crun && self.mode.cgroups() {
-            command.args(["--cgroup-manager", "cgroupfs"]);
+        match (driver(), self.mode.cgroups()) {
+            (Driver::Systemd, true) => {
+                command.arg("--systemd-cgroup");
+                if let Some(account) = self.mode.account() {
+                    // Beside the state, which has to be the test's own, the user has one bus.
+                    let bus = format!("unix:path=/run/user/{}/bus", account.uid);
+                    command.env("DBUS_SESSION_BUS_ADDRESS", bus);
+                }
+            }
+            // crun makes a choice of its own between the drivers; runc and urun take cgroupfs.
+            (Driver::Cgroupfs, true) if subject().0 == Subject::Crun => {
+                command.args(["--cgroup-manager", "cgroupfs"]);
+            }
+            _ => (),
         }
         command.args(args).stdin(stdin_of(self.stdin.as_deref(), &self.scratch.join("io")));
         command

@@ -1,7 +1,7 @@
 //! A complete config.json as an engine would write it, to be edited by the tests.
 
 use super::host::has_cap_sys_resource;
-use super::mode::Mode;
+use super::mode::{Driver, Mode, driver};
 use super::subject::{Subject, subject};
 use serde_json::{Value, json};
 
@@ -110,10 +110,13 @@ pub fn default_config(mode: Mode, id: &str) -> Value {
         config["linux"]["gidMappings"] = gids;
     }
     if mode.cgroups() {
-        config["linux"]["cgroupsPath"] = json!(format!("/{id}"));
+        config["linux"]["cgroupsPath"] = match driver() {
+            Driver::Cgroupfs => json!(format!("/{id}")),
+            Driver::Systemd => json!(format!(":urun:{id}")),
+        };
     }
     // crun raises a limit for every device filter, which takes a capability that some machines keep to themselves.
-    if mode.cgroups() && (subject().0 != Subject::Crun || has_cap_sys_resource()) {
+    if mode.cgroups() && !mode.rootless() && (subject().0 != Subject::Crun || has_cap_sys_resource()) {
         config["linux"]["resources"] = json!({"devices": [{"allow": false, "access": "rwm"}]});
     }
     config

@@ -40,6 +40,24 @@ pub struct Account {
     pub sub: Option<(u32, u32)>,
 }
 
+/// Who makes the cgroups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Driver {
+    /// The runtime itself.
+    Cgroupfs,
+    /// systemd, asked by the runtime: the manager of the system, or of the user.
+    Systemd,
+}
+
+/// The driver that the runtime is told to use: `URUN_TEST_DRIVER`, `cgroupfs` where it is not set.
+pub fn driver() -> Driver {
+    match std::env::var("URUN_TEST_DRIVER").as_deref() {
+        Err(_) | Ok("" | "cgroupfs") => Driver::Cgroupfs,
+        Ok("systemd") => Driver::Systemd,
+        Ok(other) => panic!("URUN_TEST_DRIVER={other}: cgroupfs and systemd are known"),
+    }
+}
+
 impl Mode {
     pub fn root() -> Self {
         Self::Root
@@ -72,9 +90,14 @@ impl Mode {
         self != Self::RootlessOne
     }
 
-    /// May the caller write to the host's cgroups?
+    /// Does the container get a cgroup of its own? An ordinary user has to have a manager for that, so the tests keep one for the
+    /// account with a subordinate range.
     pub fn cgroups(self) -> bool {
-        matches!(self, Self::Root | Self::RootUserns)
+        match self {
+            Self::Root | Self::RootUserns => true,
+            Self::RootlessRange => driver() == Driver::Systemd,
+            Self::RootInUserns | Self::RootlessOne => false,
+        }
     }
 
     /// The account behind a rootless mode; made on first use.

@@ -2,6 +2,7 @@
 
 use super::bundle::Bundle;
 use super::host::{host_mounts, mounts_below};
+use super::mode::{Driver, driver};
 use std::path::{Path, PathBuf};
 
 /// Everything on the host that names a container.
@@ -44,7 +45,9 @@ impl Traces {
 fn cgroups(id: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for mount in host_mounts().iter().filter(|m| m.kind == "cgroup" || m.kind == "cgroup2") {
-        below(Path::new(&mount.point), id, 2, &mut found);
+        // A user's manager makes them in a slice of its own, two levels further down.
+        let depth = if driver() == Driver::Systemd { 4 } else { 2 };
+        below(Path::new(&mount.point), id, depth, &mut found);
     }
     found.reverse();
     found.dedup();

@@ -17,16 +17,23 @@ pub struct Podman {
 
 /// All scenarios of one caller.
 pub fn suite(report: &Report, who: Who) {
-    let (own, cgroups) = match who {
-        Who::Root => (ROOT, CGROUPS),
-        Who::Rootless => (ROOTLESS, &[][..]),
-    };
-    report.suite("podman", who, || Podman::new(who), &[SCENARIOS, own, cgroups].concat());
-    if who == Who::Rootless {
-        for (name, _) in CGROUPS {
-            report.not_run("podman", who, name, "Podman gives an ordinary user no cgroup without systemd");
+    let systemd = cgroup_driver() == "systemd";
+    let own = if who == Who::Root { ROOT } else { ROOTLESS };
+    let mut scenarios = [SCENARIOS, own].concat();
+    let no_cgroup = "Podman gives an ordinary user no cgroup without systemd";
+    let no_manager = "it takes a service manager: tests/vm has one";
+    for (list, can_run, why) in
+        [(CGROUPS, systemd || who == Who::Root, no_cgroup), (SYSTEMD, systemd, no_manager)]
+    {
+        if can_run {
+            scenarios.extend(list);
+        } else {
+            for (name, _) in list {
+                report.not_run("podman", who, name, why);
+            }
         }
     }
+    report.suite("podman", who, || Podman::new(who), &scenarios);
 }
 
 /// What root and an ordinary user have in common.
@@ -79,6 +86,9 @@ const ROOTLESS: &[Scenario<Podman>] =
 /// What needs a cgroup that Podman manages.
 const CGROUPS: &[Scenario<Podman>] =
     &[("limits", limits), ("update", update), ("pause_unpause", pause_unpause)];
+
+/// What needs a running systemd.
+const SYSTEMD: &[Scenario<Podman>] = &[("cgroups_split", cgroups_split), ("quadlet", quadlet)];
 
 impl Podman {
     pub fn new(who: Who) -> Self {
@@ -722,4 +732,51 @@ fn ten_mistakes(podman: &Podman) {
     mistakes::make(&podman.site, &engine, &mistakes, |flags, command| {
         podman.run(&[&["--rm"], flags, &["busybox"], command].concat())
     });
+}
+
+/// The arguments for a service manager: the system's, or the user's own.
+fn of_manager<'a>(podman: &Podman, program: &'a str, args: &[&'a str]) -> Vec<&'a str> {
+    let user: &[&str] = if podman.who == Who::Rootless { &["--user"] } else { &[] };
+    [&[program], user, args].concat()
+}
+
+fn cgroups_split(podman: &Podman) {
+    let unit = format!("urun-split-{}.scope", std::process::id());
+    let scope = ["--scope", "--quiet", "--property=Delegate=yes", "--unit", &unit];
+    let run = ["podman", "run", "--detach", "--name", "split", "--network", "none", "--cgroups=split"];
+    let args = [&scope[..], &run, &["--memory", "64m", "busybox", "sleep", "600"]].concat();
+    podman.site.run(podman.who, &of_manager(podman, "systemd-run", &args)).ok();
+    let cgroup = podman.process("split").cgroup("");
+    assert!(cgroup.contains(&format!("/{unit}/libpod-payload-")), "{cgroup}");
+    let limit = cgroup_dir("", &cgroup).unwrap().join("memory.max");
+    assert_eq!(fs::read_to_string(limit).unwrap(), "67108864\n");
+    podman.remove("split");
+}
+
+fn quadlet(podman: &Podman) {
+    let (dir, home) = match podman.who {
+        Who::Root => ("/run/containers/systemd".to_owned(), "/root".to_owned()),
+        Who::Rootless => (
+            format!("/etc/containers/systemd/users/{}", podman.who.ids().0),
+            podman.site.scratch().join("home").display().to_string(),
+        ),
+    };
+    let file = format!("{dir}/urun-quadlet.container");
+    let unit = format!(
+        "[Container]\nImage=localhost/busybox:latest\nPull=never\nContainerName=quadlet\nNetwork=none\nExec=sleep 600\n\
+         [Service]\nEnvironment=HOME={home}\n"
+    );
+    podman.site.write(&file, &unit);
+    let systemctl = |args: &[&str]| podman.site.run(podman.who, &of_manager(podman, "systemctl", args));
+    systemctl(&["daemon-reload"]).ok();
+    let started = systemctl(&["start", "urun-quadlet.service"]);
+    fs::remove_file(&file).unwrap();
+    started.ok();
+    let process = podman.process("quadlet");
+    assert!(process.read("cmdline").starts_with("sleep"));
+    let cgroup = process.cgroup("");
+    assert!(cgroup.contains("/urun-quadlet.service/libpod-payload-"), "{cgroup}");
+    systemctl(&["stop", "urun-quadlet.service"]).ok();
+    assert!(!process.alive());
+    systemctl(&["daemon-reload"]).ok();
 }

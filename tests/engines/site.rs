@@ -4,6 +4,7 @@ use crate::common::{Mode, Output, Proc, Scratch, host_mounts, run_limited, subje
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Who calls the engine.
@@ -48,7 +49,7 @@ pub fn cgroup_driver() -> String {
 /// Do the engines run on this machine itself, which belongs to the tests: `ENGINES_SITE=machine`? Else in namespaces.
 ///
 /// The systemd driver needs it: a manager takes process ids of its own namespace alone.
-fn on_the_machine() -> bool {
+pub fn on_the_machine() -> bool {
     std::env::var("ENGINES_SITE").is_ok_and(|site| site == "machine")
 }
 
@@ -81,9 +82,12 @@ impl Site {
         let user = Who::Rootless.ids();
         scratch.dir("home", user, 0o700);
         if on_the_machine() {
-            // A file of its own each time: containers may run on the one before.
-            let mut install = Command::new("install");
-            assert!(install.arg(subject().1).arg("/usr/local/bin/").status().unwrap().success());
+            static INSTALL: Once = Once::new();
+            // A new file: containers may run on the one before.
+            INSTALL.call_once(|| {
+                let mut install = Command::new("install");
+                assert!(install.arg(subject().1).arg("/usr/local/bin/").status().unwrap().success());
+            });
             return Self { scratch, inner: None };
         }
         let cgroup = format!("urun-engines-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
