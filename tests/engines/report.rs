@@ -123,7 +123,7 @@ impl Report {
             writeln!(table, "{engine}\t{scenario}\t{who}\t{driver}\t{word}\t{seconds:.2}\t{why}").unwrap();
         }
         if self.filters.is_empty() {
-            let beside_the_build = || format!("{}/../engines-{driver}.tsv", env!("CARGO_TARGET_TMPDIR"));
+            let beside_the_build = || format!("{}/target/engines-{driver}.tsv", env!("CARGO_MANIFEST_DIR"));
             let path = std::env::var("ENGINES_TABLE").unwrap_or_else(|_| beside_the_build());
             std::fs::write(path, table).unwrap();
         }
