@@ -379,13 +379,15 @@ fn not_enabled(dir: &Dir, file: &str, error: Error, refusals: &Refusals) -> Erro
     if enabled.split_whitespace().any(|name| name == controller) {
         return error.hint("the controller is enabled, but this kernel does not have the setting");
     }
-    let error = error.context(format_args!("cgroup controller {controller} is not enabled"));
+    let sentence = format!("cgroup controller {controller} is not enabled");
+    // Why it could not be enabled says more than that a file of it is not there.
     match refusals.get(controller) {
         Some(reason) if reason.errno() == Some(libc::EBUSY) => {
-            error.hint(format_args!("{reason}: that group has processes; move them into a child group of it"))
+            Error::new(format_args!("{sentence}: {reason}"))
+                .hint("that group has processes; move them into a child group of it")
         }
-        Some(reason) => error.hint(format_args!("{reason}; {DELEGATE}")),
-        None => error.hint(DELEGATE),
+        Some(reason) => Error::new(format_args!("{sentence}: {reason}")).hint(DELEGATE),
+        None => error.context(sentence).hint(DELEGATE),
     }
 }
 
