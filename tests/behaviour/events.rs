@@ -73,7 +73,7 @@ in_modes! {
             "cpu": {"quota": 50_000, "period": 100_000},
         });
         resources.as_object_mut().unwrap().retain(|key, _| has(key));
-        let script = "sleep 600 & i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; echo ready; exec sleep 601";
+        let script = "sleep 600 & i=0; while [ $i -lt 150000 ]; do i=$((i+1)); done; echo ready; exec sleep 601";
         let container = Bundle::new(mode)
             .with(|config| {
                 for (key, value) in resources.as_object().unwrap() {
