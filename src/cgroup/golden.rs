@@ -385,19 +385,8 @@ fn names_that_lead_elsewhere_are_refused() {
 #[test]
 fn the_group_belongs_to_the_process_where_it_is_meant_to() {
     let mount = |read_only: bool| Mount {
-        index: 0,
-        destination: "/sys/fs/cgroup".into(),
-        kind: MountKind::Cgroup,
         attrs: Attrs { set: if read_only { libc::MOUNT_ATTR_RDONLY } else { 0 }, clear: 0 },
-        recursive_attrs: Attrs::default(),
-        propagation: Vec::new(),
-        parameters: Vec::new(),
-        idmap: None,
-        copy_up: false,
-        copy_symlink: false,
-        dest_nofollow: false,
-        source_nofollow: false,
-        remount: false,
+        ..Mount::plain(0, "/sys/fs/cgroup", MountKind::Cgroup)
     };
     let lines = vec![IdMap { container: 0, host: 100_000, size: 65_536 }];
     let mut case = Case::new(pure_v2("", "/"), None, Resources::default());

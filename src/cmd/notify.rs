@@ -57,21 +57,9 @@ pub fn announced(config: &Config, directory: &Path) -> Config {
     // The payload may talk to the socket and put nothing beside it.
     let attrs =
         libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC;
-    config.mounts.push(Mount {
-        index: config.mounts.len(),
-        destination: PLACE.into(),
-        kind: MountKind::Bind { source: directory.to_owned(), recursive: false },
-        attrs: Attrs { set: attrs, clear: 0 },
-        recursive_attrs: Attrs::default(),
-        propagation: Vec::new(),
-        parameters: Vec::new(),
-        idmap: None,
-        copy_up: false,
-        copy_symlink: false,
-        dest_nofollow: false,
-        source_nofollow: false,
-        remount: false,
-    });
+    let directory = MountKind::Bind { source: directory.to_owned(), recursive: false };
+    let mount = Mount::plain(config.mounts.len(), PLACE, directory);
+    config.mounts.push(Mount { attrs: Attrs { set: attrs, clear: 0 }, ..mount });
     if let Some(process) = &mut config.process {
         process.env.push(format!("{VARIABLE}={PLACE}/{SOCKET}"));
     }

@@ -37,6 +37,27 @@ pub struct Mount {
     pub remount: bool,
 }
 
+impl Mount {
+    /// An entry without any option.
+    pub fn plain(index: usize, destination: impl Into<PathBuf>, kind: MountKind) -> Self {
+        Self {
+            index,
+            destination: destination.into(),
+            kind,
+            attrs: Attrs::default(),
+            recursive_attrs: Attrs::default(),
+            propagation: Vec::new(),
+            parameters: Vec::new(),
+            idmap: None,
+            copy_up: false,
+            copy_symlink: false,
+            dest_nofollow: false,
+            source_nofollow: false,
+            remount: false,
+        }
+    }
+}
+
 /// What a mount entry brings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MountKind {

@@ -1,10 +1,10 @@
 //! A process on its way into a container that lives and is hostile (SEC-20 to SEC-24 and SEC-32, exec).
 
 use crate::common::{Bundle, Container, Mode, Output, Proc, in_modes, only_ours, subject, wait_until};
+use crate::leaks::leak;
 use serde_json::json;
 use std::{
-    fs::{self, File},
-    os::{fd::AsRawFd, unix::process::CommandExt},
+    fs,
     path::Path,
     process::Command,
     time::{Duration, Instant},
@@ -72,19 +72,7 @@ in_modes! {
         let mut command = container.bundle().command(&[
             "exec", "--detach", "--pid-file", pid_file.to_str().unwrap(), id, "sleep", "100",
         ]);
-        let root = File::open("/").unwrap();
-        let number = root.as_raw_fd();
-        // SAFETY: dup2 is safe between fork and exec.
-        unsafe {
-            command.pre_exec(move || {
-                for copy in 100..300 {
-                    if libc::dup2(number, copy) == -1 {
-                        return Err(std::io::Error::last_os_error());
-                    }
-                }
-                Ok(())
-            });
-        }
+        leak(&mut command);
         container.bundle().call_command(command).ok();
         assert_eq!(Proc(fs::read_to_string(&pid_file).unwrap().parse().unwrap()).fds(), [0, 1, 2]);
     }

@@ -7,6 +7,7 @@ use std::{
     fs::File,
     os::{fd::AsRawFd, unix::process::CommandExt},
     path::PathBuf,
+    process::Command,
 };
 
 /// The pid that `state` tells.
@@ -20,6 +21,22 @@ fn held(process: Proc) -> Vec<(u32, String)> {
     let target =
         |fd| std::fs::read_link(process.path("fd").join(fd)).unwrap_or_default().display().to_string();
     process.fds().into_iter().map(|fd| (fd, target(fd.to_string()))).collect()
+}
+
+/// Lets the command hold 200 descriptors of the host's root directory that are not close-on-exec.
+pub fn leak(command: &mut Command) {
+    let root = File::open("/").unwrap();
+    // SAFETY: dup2 is safe between fork and exec.
+    unsafe {
+        command.pre_exec(move || {
+            for copy in 100..300 {
+                if libc::dup2(root.as_raw_fd(), copy) == -1 {
+                    return Err(std::io::Error::last_os_error());
+                }
+            }
+            Ok(())
+        });
+    }
 }
 
 in_modes! {
@@ -121,19 +138,7 @@ in_modes! {
         let bundle = Bundle::new(mode);
         bundle.write();
         let mut command = bundle.command(&["create", bundle.id()]);
-        let root = File::open("/").unwrap();
-        let number = root.as_raw_fd();
-        // SAFETY: dup2 is safe between fork and exec.
-        unsafe {
-            command.pre_exec(move || {
-                for copy in 100..300 {
-                    if libc::dup2(number, copy) == -1 {
-                        return Err(std::io::Error::last_os_error());
-                    }
-                }
-                Ok(())
-            });
-        }
+        leak(&mut command);
         bundle.call_command(command).ok();
         let process = pid(&bundle);
         for (fd, target) in held(process) {

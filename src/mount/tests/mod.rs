@@ -9,10 +9,7 @@ use super::plan::{Facts, Request};
 use crate::{
     host::cgroups::Cgroups,
     ns::idmap::Outside,
-    spec::{
-        Config, Hooks, IdMap, Linux, Mount, MountKind, Namespace, NamespaceKind, Root,
-        mount::{Attrs, Parameter},
-    },
+    spec::{Config, Hooks, IdMap, Linux, Mount, MountKind, Namespace, NamespaceKind, Root, mount::Parameter},
 };
 use std::{collections::BTreeMap, path::Path};
 
@@ -56,21 +53,7 @@ fn mapped() -> Facts {
 /// Adds a mount to a config.
 fn add<'a>(config: &'a mut Config, destination: &str, kind: MountKind) -> &'a mut Mount {
     let index = config.mounts.len();
-    config.mounts.push(Mount {
-        index,
-        destination: destination.into(),
-        kind,
-        attrs: Attrs::default(),
-        recursive_attrs: Attrs::default(),
-        propagation: Vec::new(),
-        parameters: Vec::new(),
-        idmap: None,
-        copy_up: false,
-        copy_symlink: false,
-        dest_nofollow: false,
-        source_nofollow: false,
-        remount: false,
-    });
+    config.mounts.push(Mount::plain(index, destination, kind));
     &mut config.mounts[index]
 }
 
