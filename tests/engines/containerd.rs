@@ -183,7 +183,11 @@ fn limits(containerd: &Containerd) {
 fn terminal(containerd: &Containerd) {
     let binary = format!("/usr/local/bin/{}", runtime_name());
     let flags = ["ctr", "run", "--runc-binary", &binary, "--rm", "--tty", IMAGE, "tty"];
-    let script = ["sh", "-c", "tty; stty size; exit 5"];
+    // ctr tells the size only after the program has started.
+    let wait =
+        "i=0; until [ \"$(stty size 2>&1)\" = '24 80' ] || [ $i = 100 ]; do i=$((i+1)); sleep 0.1; done";
+    let script = format!("tty; {wait}; stty size; exit 5");
+    let script = ["sh", "-c", &script];
     let command = containerd.site.command(Who::Root, &[&flags[..], &script].concat());
     let (code, output) = Pty::new(24, 80).run(command, "");
     let lines: Vec<&str> = output.split_whitespace().collect();
