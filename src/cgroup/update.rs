@@ -1,7 +1,12 @@
 //! New limits for a container that exists: the one way in for `update`, whoever made the groups.
 
 use super::{Cgroup, apply, limit::Current, plan};
-use crate::{bail, error::Result, host::cgroups::Cgroups, spec::linux::Resources};
+use crate::{
+    bail,
+    error::{Error, Result},
+    host::cgroups::Cgroups,
+    spec::linux::Resources,
+};
 
 /// What changes, and what the container has when it has changed.
 #[derive(Clone, Copy, Debug)]
@@ -27,8 +32,23 @@ pub fn update(cgroup: &Cgroup, change: &Change<'_>, host: &Cgroups) -> Result<Ve
     {
         check_usage(limit, &usage, cgroup.read("memory.peak")?.as_deref())?;
     }
+    refuse_weight_of_idle(cgroup, change.asked)?;
     apply::update(cgroup, &update)?;
     Ok(update.ignored)
+}
+
+/// An idle group takes no weight. The kernel says so itself, but systemd, which is told first, makes the group diligent instead.
+fn refuse_weight_of_idle(cgroup: &Cgroup, asked: &Resources) -> Result<()> {
+    if asked.cpu.shares.is_none() || asked.cpu.idle.is_some() {
+        return Ok(());
+    }
+    match cgroup.read("cpu.idle")? {
+        Some(idle) if idle.trim() == "1" => Err(Error::new(
+            "cpu.shares: cpu.idle of the container is 1, and an idle group takes no weight (EINVAL)",
+        )
+        .hint("change both: cpu.idle 0 (--cpu-idle 0) and the shares")),
+        _ => Ok(()),
+    }
 }
 
 /// What `cpu.max` and `memory.max` hold.

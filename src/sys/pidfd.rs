@@ -2,7 +2,7 @@
 //! calls; a pidfd cannot.
 
 use super::{check, check_fd, show};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use nix::errno::Errno;
 use std::{
     os::fd::{AsRawFd, BorrowedFd, OwnedFd},
@@ -39,9 +39,14 @@ impl std::fmt::Display for Exit {
 
 /// Opens the process `pid` of the caller's pid namespace, Linux 5.3. ESRCH: there is none.
 pub fn open(pid: i32) -> Result<OwnedFd> {
+    let name = || format!("pidfd_open({pid})");
     // SAFETY: takes no pointers.
     let ret = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
-    check_fd(ret, || format!("pidfd_open({pid})"))
+    check_fd(ret, name).map_err(|error| match error.errno() {
+        // Up to Linux 6.14 the word for a process that is being reaped, as for a number that can be none.
+        Some(libc::EINVAL) if pid > 0 => Error::syscall(name(), libc::ESRCH),
+        _ => error,
+    })
 }
 
 /// Sends a signal, Linux 5.1. ESRCH: the process has ended and has been reaped.

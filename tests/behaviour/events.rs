@@ -164,6 +164,9 @@ fn a_kill_for_want_of_memory_is_a_line() {
 in_modes! {
     [rootless_one rootless_range root_in_userns]
     fn without_a_cgroup_nothing_counts(mode) {
+        if mode.cgroups() {
+            return; // systemd makes one for the user
+        }
         let container = Bundle::new(mode).start();
         container.bundle().call(&["events", "--stats", container.id()]).refused_naming(&["cgroup"]);
     }

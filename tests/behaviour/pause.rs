@@ -181,6 +181,9 @@ fn a_group_that_the_payload_froze_goes_with_the_container() {
 in_modes! {
     [rootless_one rootless_range root_in_userns]
     fn without_a_cgroup_nothing_can_be_paused(mode) {
+        if mode.cgroups() {
+            return; // systemd makes one for the user
+        }
         let container = Bundle::new(mode).start();
         verb(&container, "pause").refused_naming(&["cgroup"]);
         assert_eq!(container.status(), "running");
