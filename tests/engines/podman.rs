@@ -717,9 +717,9 @@ fn exec_errors(podman: &Podman) {
 fn healthcheck(podman: &Podman) {
     let flags =
         ["--health-cmd", "test -e /tmp/well", "--health-retries", "1", "--health-interval", "disable"];
-    let process = podman.detached("patient", &flags);
+    podman.detached("patient", &flags);
     assert_eq!(podman.call(&["healthcheck", "run", "patient"]).code, 1);
-    fs::write(process.inside("/tmp/well"), "").unwrap();
+    podman.call(&["exec", "patient", "touch", "/tmp/well"]).ok();
     podman.call(&["healthcheck", "run", "patient"]).ok();
     podman.remove("patient");
 }
