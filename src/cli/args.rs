@@ -274,7 +274,7 @@ impl Matches {
     }
 
     /// The words behind the other positionals, without a `--` that separates them.
-    fn trailing(&self, name: &str) -> Vec<OsString> {
+    pub(super) fn trailing(&self, name: &str) -> Vec<OsString> {
         let mut words: Vec<OsString> = self.0.get_many(name).into_iter().flatten().cloned().collect();
         if words.first().is_some_and(|word| word == "--") {
             words.remove(0);

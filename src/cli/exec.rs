@@ -7,7 +7,10 @@ use crate::{
     spec::capability,
     state::ContainerId,
 };
-use std::{ffi::OsString, path::PathBuf};
+use std::{
+    ffi::{OsStr, OsString},
+    path::PathBuf,
+};
 
 /// `exec`
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,11 +102,8 @@ impl Matches {
     }
 
     fn command_words(&self) -> Result<ExecCommand> {
-        let mut args = self.texts("command")?;
-        // Callers of runc-like parsers may end the flags once more behind the id.
-        if args.first().is_some_and(|word| word == "--") {
-            args.remove(0);
-        }
+        let args =
+            self.trailing("command").iter().map(|word| utf8("command", word)).collect::<Result<_>>()?;
         let env = self.texts("env")?;
         if let Some(entry) = env.iter().find(|entry| entry.find('=').is_none_or(|at| at == 0)) {
             bail!("--env: expected NAME=VALUE, found {entry:?}");
@@ -133,15 +133,16 @@ impl Matches {
         })
     }
 
-    /// Every value of a flag or positional.
+    /// Every value of a flag.
     fn texts(&self, name: &str) -> Result<Vec<String>> {
-        let texts = self.0.get_many::<OsString>(name).unwrap_or_default().map(|word| {
-            word.to_str()
-                .map(str::to_owned)
-                .ok_or_else(|| Error::new(format_args!("{name}: {} is not UTF-8", word.to_string_lossy())))
-        });
-        texts.collect()
+        let words = self.0.get_many::<OsString>(name).unwrap_or_default();
+        words.map(|word| utf8(name, word)).collect()
     }
+}
+
+fn utf8(name: &str, word: &OsStr) -> Result<String> {
+    let text = word.to_str().map(str::to_owned);
+    text.ok_or_else(|| Error::new(format_args!("{name}: {} is not UTF-8", word.to_string_lossy())))
 }
 
 /// `UID[:GID]`. Names are not looked up: the file that could tell belongs to the image (CVE-2016-3697).

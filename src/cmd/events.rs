@@ -4,8 +4,8 @@ use super::{group, print, view::unfinished};
 use crate::{
     cgroup::{self, Cgroup},
     cli::{EventsArgs, EventsForm},
-    error::{Context, Error, Kind, Result},
-    state::{ContainerId, Init, Store},
+    error::{Context, Error, Result},
+    state::{ContainerId, Init, Store, not_running},
     sys::fd,
 };
 use nix::{
@@ -22,7 +22,6 @@ pub fn events(store: &Store, args: &EventsArgs) -> Result<()> {
     let step = || format!("watch container {id}");
     let entry = store.find(id)?;
     let record = entry.record()?.ok_or_else(|| unfinished(&entry))?;
-    let not_running = || Error::new("container not running").kind(Kind::NotRunning);
     let process = record.init.ok_or_else(not_running).and_then(Init::open).with_context(step)?;
     let groups = group::open(&record).with_context(step)?;
     if groups.is_empty() {

@@ -4,8 +4,8 @@ use super::{group, processes, select};
 use crate::{
     cgroup::Cgroup,
     cli::KillArgs,
-    error::{Context, Error, Kind, Result},
-    state::{ContainerId, PidNamespace, Record, Store},
+    error::{Context, Result},
+    state::{ContainerId, PidNamespace, Record, Store, not_running},
     sys::signal,
 };
 
@@ -36,10 +36,6 @@ fn send(record: &Record, number: i32, all: bool) -> Result<()> {
         PidNamespace::Shared => groups.kill(number),
         PidNamespace::Own => groups.thaw(),
     }
-}
-
-fn not_running() -> Error {
-    Error::new("container not running").kind(Kind::NotRunning)
 }
 
 #[cfg(test)]

@@ -3,13 +3,9 @@
 use super::group;
 use crate::{
     cgroup::Freezer,
-    error::{Context, Error, Kind, Result},
-    state::{ContainerId, Status, Store},
+    error::{Context, Error, Result},
+    state::{ContainerId, PATIENCE, Status, Store, not_running},
 };
-use std::time::Duration;
-
-/// How long another command may be busy with the container.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Freezes every process of a container, which runs or waits for its start, and returns when they stand still.
 pub fn pause(store: &Store, id: &ContainerId) -> Result<()> {
@@ -17,7 +13,6 @@ pub fn pause(store: &Store, id: &ContainerId) -> Result<()> {
     let mut entry = store.find(id)?;
     // What is being deleted must not freeze on the way.
     entry.lock(PATIENCE)?;
-    let not_running = || Error::new("container not running").kind(Kind::NotRunning);
     let record = entry.record()?.ok_or_else(not_running).with_context(step)?;
     let groups = group::open(&record)?;
     let status = Status::of(&entry, &record, || Ok(groups.frozen()? == Freezer::Frozen))?;

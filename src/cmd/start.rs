@@ -6,13 +6,10 @@ use crate::{
     launch::{self, link::Link},
     log::Log,
     seccomp, spec,
-    state::{ContainerId, Entry, Record, Status, Store, document},
+    state::{ContainerId, Entry, PATIENCE, Record, Status, Store, document},
     sys::{clone::Child, signal, socket},
 };
-use std::{os::fd::AsFd, time::Duration};
-
-/// How long another command may be busy with the container.
-const PATIENCE: Duration = Duration::from_secs(10);
+use std::os::fd::AsFd;
 
 /// Tells the init of a created container to execute its program, and returns when it has: a program that cannot be
 /// executed is reported here.

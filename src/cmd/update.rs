@@ -5,7 +5,7 @@ use crate::{
     bail,
     cgroup::{self, Change},
     cli::{ResourcesFrom, UpdateArgs},
-    error::{Context, Error, Kind, Result},
+    error::{Context, Result},
     host::cgroups,
     log::Log,
     rdt,
@@ -14,13 +14,10 @@ use crate::{
         linux::IntelRdt,
         update::{Update, effective},
     },
-    state::{ContainerId, Entry, Record, Status, Store},
+    state::{ContainerId, Entry, PATIENCE, Record, Status, Store, not_running},
     sys::proc::Proc,
 };
-use std::{fs::File, io::Read, time::Duration};
-
-/// How long another command may be busy with the container.
-const PATIENCE: Duration = Duration::from_secs(10);
+use std::{fs::File, io::Read};
 
 /// More than any engine writes.
 const LARGEST_DOCUMENT: u64 = 1 << 20;
@@ -62,7 +59,6 @@ fn document(from: &ResourcesFrom) -> Result<(String, Vec<u8>)> {
 }
 
 fn change(entry: &Entry, args: &UpdateArgs, source: &str, document: &[u8], log: &Log) -> Result<()> {
-    let not_running = || Error::new("container not running").kind(Kind::NotRunning);
     let mut record = entry.record()?.ok_or_else(not_running)?;
     if Status::of(entry, &record, || Ok(false))? == Status::Stopped {
         return Err(not_running());

@@ -9,5 +9,5 @@ pub mod store;
 pub use document::document;
 pub use id::ContainerId;
 pub use record::{Driver, Init, PidNamespace, Record, Stage};
-pub use status::Status;
-pub use store::{Entry, START_SOCKET, Store};
+pub use status::{Status, not_running};
+pub use store::{Entry, PATIENCE, START_SOCKET, Store};

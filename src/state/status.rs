@@ -74,23 +74,25 @@ impl Init {
     /// A handle on this very process; [`Kind::NotRunning`] when it has ended. The start time is compared after the handle is
     /// taken, so that the handle cannot belong to a later process of the same pid.
     pub fn open(self) -> Result<OwnedFd> {
-        let ended = || Error::new("container not running").kind(Kind::NotRunning);
         let fd = match pidfd::open(self.pid) {
-            Err(error) if error.errno() == Some(libc::ESRCH) => return Err(ended()),
+            Err(error) if error.errno() == Some(libc::ESRCH) => return Err(not_running()),
             other => other?,
         };
-        if self.is_alive()? { Ok(fd) } else { Err(ended()) }
+        if self.is_alive()? { Ok(fd) } else { Err(not_running()) }
     }
 
     /// Sends a signal to this very process; [`Kind::NotRunning`] when it has ended.
     pub fn signal(self, signal: i32) -> Result<()> {
         match pidfd::send_signal(self.open()?.as_fd(), signal) {
-            Err(error) if error.errno() == Some(libc::ESRCH) => {
-                Err(Error::new("container not running").kind(Kind::NotRunning))
-            }
+            Err(error) if error.errno() == Some(libc::ESRCH) => Err(not_running()),
             other => other,
         }
     }
+}
+
+/// What engines look for when the container's first process has ended, or there was none yet.
+pub fn not_running() -> Error {
+    Error::new("container not running").kind(Kind::NotRunning)
 }
 
 /// The two facts of `/proc/PID/stat` that identify a process and tell whether it lives (proc_pid_stat(5)).

@@ -32,6 +32,9 @@ use std::{
 /// container waits to be started.
 pub const START_SOCKET: &str = "start";
 
+/// How long a command waits for another one that is busy with the container; runc waits as long.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
 const STATE: &str = "state.json";
 const CONFIG: &str = "config.json";
 
