@@ -1,22 +1,28 @@
 //! containerd through `ctr`, with the configuration that ships.
 
-use crate::common::{Output, Proc, Pty, cgroup_dir, limits_are, wait_until};
+use crate::common::{Output, Proc, Pty, cgroup_dir, has_cap_sys_resource, limits_are, wait_until};
 use crate::cri::{self, Message};
 use crate::daemon::Daemon;
 use crate::image;
 use crate::podman::contrib;
 use crate::report::{Report, Scenario};
-use crate::site::{Site, Who, runtime_name};
+use crate::site::{Site, Who, cgroup_driver, runtime_name};
+use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::process::Command;
 
 /// containerd with the image.
 pub struct Containerd {
     site: Site,
     daemon: Daemon,
+    /// The plugin of the Container Runtime Interface, whose name depends on the version.
+    plugin: &'static str,
 }
 
 const IMAGE: &str = "localhost/busybox:latest";
+/// The plugin of containerd 2 that runs pods.
+const NEWEST: &str = "io.containerd.cri.v1.runtime";
 const PROBE: [&str; 2] = ["ctr", "version"];
 
 pub fn suite(report: &Report) {
@@ -47,15 +53,12 @@ const SCENARIOS: &[Scenario<Containerd>] = &[
 impl Containerd {
     fn new() -> Self {
         let site = Site::new();
-        let text = fs::read_to_string(contrib("containerd/config-v2.toml")).unwrap();
-        // A sandbox from the image that is there, and no lower OOM score than a root without CAP_SYS_RESOURCE may set.
-        let ours = format!(
-            "[plugins.\"io.containerd.grpc.v1.cri\"]\nsandbox_image = \"{IMAGE}\"\nrestrict_oom_score_adj = true\n"
-        );
-        site.write("/etc/containerd/config.toml", &format!("{text}\n{ours}"));
+        let default = site.run(Who::Root, &["containerd", "config", "default"]).ok().stdout;
+        let plugin = [NEWEST, "io.containerd.grpc.v1.cri"].into_iter().find(|name| default.contains(name)).unwrap();
+        site.write("/etc/containerd/config.toml", &config(plugin));
         let daemon = Daemon::start(&site, "containerd", &[], &PROBE);
         let archive = image::archive(&site);
-        let containerd = Self { site, daemon };
+        let containerd = Self { site, daemon, plugin };
         for namespace in ["default", "k8s.io"] {
             containerd.ctr(&["--namespace", namespace, "images", "import", &archive]).ok();
         }
@@ -68,11 +71,20 @@ impl Containerd {
     }
 
     /// `ctr run` of the command with flags.
+    fn command(&self, name: &str, flags: &[&str], command: &[&str]) -> Command {
+        let binary = format!("/usr/local/bin/{}", runtime_name());
+        let cgroup = format!("system.slice:urun-ctr:{name}");
+        let mut words = vec!["ctr", "run", "--runc-binary", &binary];
+        if cgroup_driver() == "systemd" {
+            words.extend(["--runc-systemd-cgroup", "--cgroup", &cgroup]);
+        }
+        self.site.command(Who::Root, &[&words, flags, &[IMAGE, name], command].concat())
+    }
+
+    /// `ctr run` of the command with flags, to its end.
     #[track_caller]
     fn run(&self, name: &str, flags: &[&str], command: &[&str]) -> Output {
-        let binary = format!("/usr/local/bin/{}", runtime_name());
-        let head = ["run", "--runc-binary", &binary];
-        self.ctr(&[&head, flags, &[IMAGE, name], command].concat())
+        self.site.finish(self.command(name, flags, command))
     }
 
     /// A container that sleeps.
@@ -104,13 +116,41 @@ impl Containerd {
     }
 }
 
+impl Drop for Containerd {
+    fn drop(&mut self) {
+        self.daemon.end(&self.site, "TERM");
+    }
+}
+
+/// The configuration that ships, and what only the tests need: a sandbox of the image that is there, Debian's place for network
+/// plugins, and no lower OOM score than a root without CAP_SYS_RESOURCE may set.
+fn config(plugin: &str) -> String {
+    let (name, sandbox, own_table, plugins) = if plugin == NEWEST {
+        let pinned = "io.containerd.cri.v1.images\".pinned_images]\nsandbox";
+        ("config-v3.toml", pinned, format!("[plugins.\"{plugin}\"]\n"), "bin_dirs = [\"/usr/lib/cni\"]")
+    } else {
+        let here = "io.containerd.grpc.v1.cri\"]\nsandbox_image";
+        ("config-v2.toml", here, String::new(), "bin_dir = \"/usr/lib/cni\"")
+    };
+    let mut shipped = fs::read_to_string(contrib("containerd").join(name)).unwrap();
+    if cgroup_driver() == "systemd" {
+        assert!(shipped.contains("# SystemdCgroup = true"));
+        shipped = shipped.replace("# SystemdCgroup = true", "SystemdCgroup = true");
+    }
+    let restrict = !has_cap_sys_resource();
+    format!(
+        "{shipped}\n[plugins.\"{sandbox} = \"{IMAGE}\"\n{own_table}restrict_oom_score_adj = {restrict}\n\
+         [plugins.\"{plugin}\".cni]\n{plugins}\n"
+    )
+}
+
 fn shipped_configuration(containerd: &Containerd) {
     let dump = containerd.site.run(Who::Root, &["containerd", "config", "dump"]).ok().stdout;
-    let section = "[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.urun.options]";
-    let options = dump.split(section).nth(1).expect("the handler is known").split('[').next().unwrap();
-    assert!(options.contains("BinaryName = \"/usr/local/bin/urun\""), "{options}");
-    let runtime = dump.split("containerd.runtimes.urun]").nth(1).unwrap().split(section).next().unwrap();
-    assert!(runtime.contains("io.containerd.runc.v2"), "{runtime}");
+    let dump: Value = toml::from_str(&dump).unwrap();
+    let runtime = &dump["plugins"][containerd.plugin]["containerd"]["runtimes"]["urun"];
+    assert_eq!(runtime["runtime_type"], "io.containerd.runc.v2", "the handler is known");
+    assert_eq!(runtime["options"]["BinaryName"], "/usr/local/bin/urun");
+    assert_eq!(runtime["options"]["SystemdCgroup"] == true, cgroup_driver() == "systemd");
 }
 
 fn run(containerd: &Containerd) {
@@ -181,14 +221,11 @@ fn limits(containerd: &Containerd) {
 }
 
 fn terminal(containerd: &Containerd) {
-    let binary = format!("/usr/local/bin/{}", runtime_name());
-    let flags = ["ctr", "run", "--runc-binary", &binary, "--rm", "--tty", IMAGE, "tty"];
     // ctr tells the size only after the program has started.
     let wait =
         "i=0; until [ \"$(stty size 2>&1)\" = '24 80' ] || [ $i = 100 ]; do i=$((i+1)); sleep 0.1; done";
     let script = format!("tty; {wait}; stty size; exit 5");
-    let script = ["sh", "-c", &script];
-    let command = containerd.site.command(Who::Root, &[&flags[..], &script].concat());
+    let command = containerd.command("tty", &["--rm", "--tty"], &["sh", "-c", &script]);
     let (code, output) = Pty::new(24, 80).run(command, "");
     let lines: Vec<&str> = output.split_whitespace().collect();
     assert_eq!((code, lines), (5, vec!["/dev/pts/0", "24", "80"]));

@@ -6,7 +6,7 @@ use crate::image;
 use crate::mistakes;
 use crate::podman::contrib;
 use crate::report::{Report, Scenario};
-use crate::site::{Site, Who, runtime_name};
+use crate::site::{Site, Who, cgroup_driver, runtime_name};
 use serde_json::{Value, json};
 use std::fs;
 
@@ -70,6 +70,7 @@ impl Docker {
         if runtime != "urun" {
             config = json!({"default-runtime": runtime, "runtimes": {&runtime: {"path": format!("/usr/local/bin/{runtime}")}}});
         }
+        config["exec-opts"] = json!([format!("native.cgroupdriver={}", cgroup_driver())]);
         for (key, value) in more.as_object().unwrap() {
             config[key] = value.clone();
         }
@@ -112,6 +113,12 @@ impl Docker {
     #[track_caller]
     fn remove(&self, name: &str) {
         self.call(&["rm", "--force", name]).ok();
+    }
+}
+
+impl Drop for Docker {
+    fn drop(&mut self) {
+        self.daemon.end(&self.site, "TERM");
     }
 }
 
