@@ -1,10 +1,11 @@
 //! containerd through `ctr`, with the configuration that ships.
 
-use crate::common::{Output, Proc, Pty, cgroup_dir, has_cap_sys_resource, limits_are, wait_until};
-use crate::cri::{self, Message};
+use crate::common::{Output, Proc, Pty, cgroup_dir, has_cap_sys_resource, wait_until};
+use crate::cri::{self, Message, Response};
 use crate::daemon::Daemon;
 use crate::image;
 use crate::podman::contrib;
+use crate::pods;
 use crate::report::{Report, Scenario};
 use crate::site::{Site, Who, cgroup_driver, runtime_name};
 use serde_json::Value;
@@ -14,19 +15,37 @@ use std::process::Command;
 
 /// containerd with the image.
 pub struct Containerd {
-    site: Site,
+    pub site: Site,
     daemon: Daemon,
     /// The plugin of the Container Runtime Interface, whose name depends on the version.
     plugin: &'static str,
 }
 
-const IMAGE: &str = "localhost/busybox:latest";
+pub const IMAGE: &str = "localhost/busybox:latest";
 /// The plugin of containerd 2 that runs pods.
 const NEWEST: &str = "io.containerd.cri.v1.runtime";
+/// A bridge of the site's own.
+const NETWORK: &str = r#"{"cniVersion": "1.0.0", "name": "urun", "plugins": [{"type": "bridge", "bridge": "urun0", "isGateway": true,
+    "ipam": {"type": "host-local", "ranges": [[{"subnet": "10.88.0.0/16"}]]}}]}"#;
 const PROBE: [&str; 2] = ["ctr", "version"];
 
 pub fn suite(report: &Report) {
-    report.suite("containerd", Who::Root, Containerd::new, SCENARIOS);
+    let mut scenarios = [SCENARIOS, pods::SCENARIOS].concat();
+    if plugin() == NEWEST {
+        scenarios.extend(pods::NEWEST);
+    } else {
+        for (name, _) in pods::NEWEST {
+            report.not_run("containerd", Who::Root, name, "it came with containerd 2: tests/vm has one");
+        }
+    }
+    report.suite("containerd", Who::Root, Containerd::new, &scenarios);
+}
+
+/// The plugin of this machine's containerd that runs pods.
+fn plugin() -> &'static str {
+    let default = Command::new("containerd").args(["config", "default"]).output().unwrap();
+    let default = String::from_utf8(default.stdout).unwrap();
+    [NEWEST, "io.containerd.grpc.v1.cri"].into_iter().find(|name| default.contains(name)).unwrap()
 }
 
 const SCENARIOS: &[Scenario<Containerd>] = &[
@@ -47,14 +66,13 @@ const SCENARIOS: &[Scenario<Containerd>] = &[
     ("metrics", metrics),
     ("restart_with_containers_alive", restart_with_containers_alive),
     ("shim_killed", shim_killed),
-    ("cri_pod", cri_pod),
 ];
 
 impl Containerd {
     fn new() -> Self {
         let site = Site::new();
-        let default = site.run(Who::Root, &["containerd", "config", "default"]).ok().stdout;
-        let plugin = [NEWEST, "io.containerd.grpc.v1.cri"].into_iter().find(|name| default.contains(name)).unwrap();
+        let plugin = plugin();
+        site.write("/etc/cni/net.d/10-urun.conflist", NETWORK);
         site.write("/etc/containerd/config.toml", &config(plugin));
         let daemon = Daemon::start(&site, "containerd", &[], &PROBE);
         let archive = image::archive(&site);
@@ -99,6 +117,26 @@ impl Containerd {
         let tasks = self.ctr(&["tasks", "list"]).ok().stdout;
         let line = tasks.lines().find(|line| line.starts_with(&format!("{name} "))).unwrap();
         self.site.process(line.split_whitespace().nth(1).unwrap().parse().unwrap())
+    }
+
+    /// A method of the CRI plugin's RuntimeService, which has to succeed.
+    #[track_caller]
+    pub fn cri(&self, method: &str, message: &Message) -> Response {
+        cri::call(&self.site, &format!("RuntimeService/{method}"), message)
+            .unwrap_or_else(|error| panic!("{method}: {error}"))
+    }
+
+    /// The process that a verbose status of the CRI plugin tells.
+    #[track_caller]
+    pub fn pid(&self, status: &Response) -> Proc {
+        let info: Value = serde_json::from_str(&status.messages(2)[0].text(2)).unwrap();
+        self.site.process(info["pid"].as_u64().unwrap().try_into().unwrap())
+    }
+
+    /// Kills the daemon and starts it anew.
+    pub fn restart(&self) {
+        self.daemon.end(&self.site, "KILL");
+        self.daemon.run(&self.site, &PROBE);
     }
 
     fn status(&self, name: &str) -> String {
@@ -263,16 +301,15 @@ fn metrics(containerd: &Containerd) {
     let output = containerd.ctr(&["tasks", "metrics", "metrics"]).ok();
     assert!(output.stdout.contains("memory"), "{output:?}");
     let output = containerd.ctr(&["tasks", "ps", "metrics"]).ok();
-    let pid = process.status("NSpid").split_whitespace().nth(1).unwrap_or_default().to_owned();
-    assert!(output.stdout.contains(&pid), "{output:?}");
+    let listed = output.stdout.split_whitespace().filter_map(|word| word.parse().ok());
+    assert!(listed.map(|pid| containerd.site.process(pid)).any(|other| other.0 == process.0), "{output:?}");
     containerd.remove("metrics");
 }
 
 fn restart_with_containers_alive(containerd: &Containerd) {
     let process = containerd.detached("survivor", &[]);
-    containerd.daemon.end(&containerd.site, "KILL");
+    containerd.restart();
     assert!(process.alive());
-    containerd.daemon.run(&containerd.site, &PROBE);
     assert_eq!(containerd.status("survivor"), "RUNNING");
     assert_eq!(containerd.process("survivor").0, process.0);
     containerd.remove("survivor");
@@ -289,58 +326,4 @@ fn shim_killed(containerd: &Containerd) {
     containerd.ctr(&["containers", "delete", "orphan"]).ok();
     let state = containerd.site.run(Who::Root, &["ls", "/run/containerd/runc/default"]);
     assert!(!state.stdout.contains("orphan"), "{state:?}");
-}
-
-/// A pod as the kubelet asks for it, on the handler of the configuration that ships.
-fn cri_pod(containerd: &Containerd) {
-    let message = Message::default;
-    let call = |method: &str, message: &Message| {
-        let socket = "/run/containerd/containerd.sock";
-        cri::call(&containerd.site, socket, method, message)
-            .unwrap_or_else(|error| panic!("{method}: {error}"))
-    };
-    // The node's network: no plugin has to make one.
-    let namespaces = message().number(1, 2).number(2, 1);
-    let security = message().message(1, &namespaces);
-    let metadata = message().text(1, "pod").text(2, "uid-1").text(3, "default");
-    let sandbox =
-        message().message(1, &metadata).text(3, "/var/log/pods").message(8, &message().message(2, &security));
-    let pod = call("RunPodSandbox", &message().message(1, &sandbox).text(2, "urun")).text(1);
-    let resources = message().number(4, 64 << 20);
-    let linux = message().message(1, &resources).message(2, &message().message(3, &namespaces));
-    let config = message()
-        .message(1, &message().text(1, "shell"))
-        .message(2, &message().text(1, IMAGE))
-        .text(3, "sleep")
-        .text(3, "654")
-        .text(11, "shell.log")
-        .message(15, &linux);
-    let create = message().text(1, &pod).message(2, &config).message(3, &sandbox);
-    let container = call("CreateContainer", &create).text(1);
-    let id = message().text(1, &container);
-    call("StartContainer", &id);
-
-    let tasks = containerd.ctr(&["--namespace", "k8s.io", "tasks", "list"]).ok().stdout;
-    let line = tasks.lines().find(|line| line.starts_with(&container)).unwrap();
-    let process = containerd.site.process(line.split_whitespace().nth(1).unwrap().parse().unwrap());
-    assert!(process.read("cmdline").starts_with("sleep\x00654"));
-    limits_are(process, &[("memory.limit", 64 << 20)]);
-
-    let exec = |words: &[&str]| {
-        let request = words.iter().fold(id.clone(), |request, word| request.text(2, word));
-        call("ExecSync", &request.number(3, 10))
-    };
-    let output = exec(&["sh", "-c", "echo out; echo err >&2; exit 9"]);
-    assert_eq!((output.text(1), output.text(2), output.number(3)), ("out\n".into(), "err\n".into(), 9));
-    call("UpdateContainerResources", &id.clone().message(2, &message().number(4, 96 << 20)));
-    limits_are(process, &[("memory.limit", 96 << 20)]);
-
-    call("StopContainer", &id);
-    assert!(!process.alive());
-    call("RemoveContainer", &id);
-    let pod = message().text(1, &pod);
-    call("StopPodSandbox", &pod);
-    call("RemovePodSandbox", &pod);
-    let tasks = containerd.ctr(&["--namespace", "k8s.io", "tasks", "list", "--quiet"]).ok();
-    assert_eq!(tasks.text(), "");
 }

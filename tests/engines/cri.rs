@@ -4,9 +4,11 @@
 use crate::site::{Site, Who};
 use std::fs;
 
+const SOCKET: &str = "/run/containerd/containerd.sock";
+
 /// One protobuf message under construction.
 #[derive(Clone, Debug, Default)]
-pub struct Message(Vec<u8>);
+pub struct Message(pub Vec<u8>);
 
 impl Message {
     /// A field of text.
@@ -19,10 +21,16 @@ impl Message {
         self.bytes(number, &message.0)
     }
 
-    /// A field with a number that is not negative.
+    /// A field with a number that is not negative. All numbers of fields are below 16.
     pub fn number(mut self, number: u8, value: u64) -> Self {
         self.0.push(number << 3);
         self.varint(value);
+        self
+    }
+
+    /// The fields of another message after those of this one.
+    pub fn and(mut self, more: &Self) -> Self {
+        self.0.extend(&more.0);
         self
     }
 
@@ -49,11 +57,12 @@ pub enum Field {
     Number(u64, u64),
 }
 
-/// The top fields of a response.
+/// The fields of a message that came as an answer, or inside one.
 pub struct Response(Vec<Field>);
 
 impl Response {
-    fn parse(mut bytes: &[u8]) -> Self {
+    /// Reads a message.
+    pub fn parse(mut bytes: &[u8]) -> Self {
         let mut fields = Vec::new();
         while !bytes.is_empty() {
             let key = varint(&mut bytes);
@@ -70,13 +79,27 @@ impl Response {
         Self(fields)
     }
 
+    /// All values of a field of bytes.
+    fn all(&self, number: u64) -> impl Iterator<Item = &[u8]> {
+        self.0.iter().filter_map(move |field| match field {
+            Field::Bytes(n, bytes) if *n == number => Some(bytes.as_slice()),
+            _ => None,
+        })
+    }
+
     /// A field of text; empty where it is not there, as the format has it.
     pub fn text(&self, number: u64) -> String {
-        let found = self.0.iter().find_map(|field| match field {
-            Field::Bytes(n, bytes) if *n == number => Some(String::from_utf8_lossy(bytes).into_owned()),
-            _ => None,
-        });
-        found.unwrap_or_default()
+        String::from_utf8_lossy(self.all(number).next().unwrap_or_default()).into_owned()
+    }
+
+    /// The messages of a field that may come several times.
+    pub fn messages(&self, number: u64) -> Vec<Self> {
+        self.all(number).map(Self::parse).collect()
+    }
+
+    /// A message; empty where it is not there.
+    pub fn message(&self, number: u64) -> Self {
+        Self::parse(self.all(number).next().unwrap_or_default())
     }
 
     /// A number; 0 where it is not there.
@@ -102,19 +125,20 @@ fn varint(bytes: &mut &[u8]) -> u64 {
     value
 }
 
-/// Calls a method of RuntimeService on the engine's socket.
+/// Calls a method such as `RuntimeService/Version` on containerd's socket.
 ///
 /// # Errors
 /// What the engine says instead of an answer.
-pub fn call(site: &Site, socket: &str, method: &str, message: &Message) -> Result<Response, String> {
-    let path = |name: &str| site.scratch().join(format!("io/{method}.{name}")).display().to_string();
+pub fn call(site: &Site, method: &str, message: &Message) -> Result<Response, String> {
+    let name = method.replace('/', ".");
+    let path = |kind: &str| site.scratch().join(format!("io/{name}.{kind}")).display().to_string();
     // A gRPC frame: not compressed, and the length.
     let length = u32::try_from(message.0.len()).unwrap().to_be_bytes();
     fs::write(path("request"), [&[0], &length[..], &message.0].concat()).unwrap();
-    let url = format!("http://localhost/runtime.v1.RuntimeService/{method}");
+    let url = format!("http://localhost/runtime.v1.{method}");
     let data = format!("@{}", path("request"));
     let (headers, answer) = (path("headers"), path("answer"));
-    let flags = ["curl", "--silent", "--show-error", "--http2-prior-knowledge", "--unix-socket", socket];
+    let flags = ["curl", "--silent", "--show-error", "--http2-prior-knowledge", "--unix-socket", SOCKET];
     let content =
         ["--header", "content-type: application/grpc", "--header", "te: trailers", "--data-binary", &data];
     let files = ["--dump-header", &headers, "--output", &answer, &url];

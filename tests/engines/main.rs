@@ -20,9 +20,11 @@ mod image;
 mod mistakes;
 mod monitor;
 mod podman;
+mod pods;
 mod report;
 mod shipped;
 mod site;
+mod stream;
 
 use monitor::Monitor;
 use report::Report;

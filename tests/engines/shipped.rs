@@ -128,7 +128,8 @@ impl Pods {
     }
 }
 
-fn is_masked(process: Proc) -> bool {
+/// Are the paths below /proc masked that engines mask?
+pub fn is_masked(process: Proc) -> bool {
     process.mounts().iter().any(|mount| mount.point == "/proc/keys")
 }
 
