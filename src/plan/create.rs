@@ -63,12 +63,26 @@ pub fn plan(config: &Config, request: &Request, facts: &Facts) -> Result<Plan> {
     let namespaces = ns::plan::plan(config, &facts.namespaces)?;
     let outside = namespaces.outside(facts.namespaces.joined.as_ref());
     let inner = Inner { config, request, facts, namespaces: &namespaces, outside: &outside };
+    let mut execution = Execution {
+        filter: config.linux.seccomp.as_ref().map(seccomp::plan::plan).transpose()?,
+        ignored_signals: facts.caller.ignored,
+        descriptors: request.descriptors,
+        ..Execution::default()
+    };
+    let mut withheld = None;
+    if let Some(process) = &config.process {
+        // Before the group and the mounts: they need the user's ids too, and only here the error says which field to change.
+        let input = inner.credentials(execution.filter.is_some());
+        execution.become_process(process, &config.linux, &input)?;
+        withheld = execution::withheld(process, &input);
+    }
     let cgroup = inner.cgroup()?;
     let mounts = inner.mounts(&cgroup)?;
     let sysctls = inner.sysctls()?;
     let mut warnings = config.warnings.clone();
     warnings.extend(sysctls.notes.iter().cloned());
-    let mut plan = Plan {
+    warnings.extend(withheld);
+    Ok(Plan {
         cgroup,
         mounts,
         root: request.root,
@@ -78,22 +92,11 @@ pub fn plan(config: &Config, request: &Request, facts: &Facts) -> Result<Plan> {
         rdt: rdt::plan(config.linux.intel_rdt.as_ref(), &request.id)?,
         sysctls,
         creator: inner.creator(),
-        execution: Execution {
-            filter: config.linux.seccomp.as_ref().map(seccomp::plan::plan).transpose()?,
-            ignored_signals: facts.caller.ignored,
-            descriptors: request.descriptors,
-            ..Execution::default()
-        },
+        execution,
         hooks: hooks(config, request)?,
         warnings,
         namespaces: namespaces.clone(),
-    };
-    if let Some(process) = &config.process {
-        let input = inner.credentials(plan.execution.filter.is_some());
-        plan.execution.become_process(process, &config.linux, &input)?;
-        plan.warnings.extend(execution::withheld(process, &input));
-    }
-    Ok(plan)
+    })
 }
 
 struct Inner<'a> {

@@ -9,12 +9,26 @@ use std::process::Stdio;
 pub struct Daemon {
     name: &'static str,
     args: Vec<String>,
+    env: Vec<(String, String)>,
 }
 
 impl Daemon {
     /// Starts `name args…` in the site and waits until `probe` succeeds.
     pub fn start(site: &Site, name: &'static str, args: &[&str], probe: &[&str]) -> Self {
-        let daemon = Self { name, args: args.iter().map(ToString::to_string).collect() };
+        Self::start_with(site, name, args, &[], probe)
+    }
+
+    /// The same, with variables in its environment.
+    pub fn start_with(
+        site: &Site,
+        name: &'static str,
+        args: &[&str],
+        env: &[(&str, &str)],
+        probe: &[&str],
+    ) -> Self {
+        let args = args.iter().map(ToString::to_string).collect();
+        let env = env.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
+        let daemon = Self { name, args, env };
         daemon.run(site, probe);
         daemon
     }
@@ -26,6 +40,7 @@ impl Daemon {
         let words = ["sh", "-c", &script, self.name];
         let args: Vec<&str> = self.args.iter().map(String::as_str).collect();
         let mut command = site.command(Who::Root, &[&words[..], &args].concat());
+        command.envs(self.env.iter().map(|(key, value)| (key, value)));
         let log = || Stdio::from(File::options().create(true).append(true).open(self.log(site)).unwrap());
         let mut child = command.stdout(log()).stderr(log()).spawn().unwrap();
         wait_until(&format!("{} answers; {}", self.name, self.log(site).display()), || {

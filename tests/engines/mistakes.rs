@@ -77,6 +77,23 @@ pub fn podman() -> Vec<Mistake> {
     ]
 }
 
+/// The mistakes with Docker's user namespaces, of which a daemon has one map for all containers.
+pub fn docker_remapped(site: &Site) -> Vec<Mistake> {
+    let dir = site.scratch().dir("closed", (0, 0), 0o700);
+    let volume = format!("{}:/mnt", dir.display());
+    let mistake = |name, flags: &[&str], codes| Mistake {
+        name,
+        flags: flags.iter().map(ToString::to_string).collect(),
+        command: &["true"],
+        codes,
+    };
+    vec![
+        mistake("user not mapped", &["--user", "70000"], BY_WORDS),
+        mistake("volume of the host's root", &["--volume", &volume, "--workdir", "/mnt"], BY_WORDS),
+        mistake("privileged without the host's user namespace", &["--privileged"], ENGINE),
+    ]
+}
+
 /// Makes the mistakes, and compares with what is kept for `engine`.
 pub fn make(site: &Site, engine: &str, mistakes: &[Mistake], run: impl Fn(&[&str], &[&str]) -> Output) {
     let mut text = String::new();

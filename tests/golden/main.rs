@@ -228,6 +228,15 @@ fn every_recorded_config_has_a_plan_where_it_was_recorded() {
 }
 
 #[test]
+fn a_user_that_is_not_mapped_is_named_by_its_field_though_the_group_would_be_the_users() {
+    let mut config = config("docker-remap-limits-01", Host::Root);
+    config.process.as_mut().unwrap().user.uid = 70_000;
+    let error = planned(&config, Host::Root).unwrap_err();
+    assert!(error.to_string().contains("process.user.uid 70000 has no mapping"), "{error}");
+    assert!(error.remedy().is_some());
+}
+
+#[test]
 fn planning_twice_gives_the_same() {
     for name in recorded().iter().step_by(7) {
         assert_eq!(text(name, Host::Root), text(name, Host::Root), "{name}");
