@@ -4,11 +4,13 @@ use crate::common::{Output, Proc, Pty, cgroup_dir, has_cap_sys_resource, wait_un
 use crate::cri::{self, Message, Response};
 use crate::daemon::Daemon;
 use crate::image;
+use crate::mistakes;
 use crate::podman::contrib;
 use crate::pods;
 use crate::report::{Report, Scenario};
 use crate::site::{Site, Who, cgroup_driver, runtime_name};
 use serde_json::Value;
+use std::cell::Cell;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::process::Command;
@@ -66,6 +68,7 @@ const SCENARIOS: &[Scenario<Containerd>] = &[
     ("metrics", metrics),
     ("restart_with_containers_alive", restart_with_containers_alive),
     ("shim_killed", shim_killed),
+    ("eight_mistakes", eight_mistakes),
 ];
 
 impl Containerd {
@@ -74,6 +77,8 @@ impl Containerd {
         let plugin = plugin();
         site.write("/etc/cni/net.d/10-urun.conflist", NETWORK);
         site.write("/etc/containerd/config.toml", &config(plugin));
+        // ctr forgets --runc-binary where it is told --uidmap; then the shim takes `runc` from PATH.
+        site.run(Who::Root, &["ln", "-sf", &runtime_name(), "/usr/local/bin/runc"]).ok();
         let daemon = Daemon::start(&site, "containerd", &[], &PROBE);
         let archive = image::archive(&site);
         let containerd = Self { site, daemon, plugin };
@@ -109,6 +114,9 @@ impl Containerd {
     #[track_caller]
     fn detached(&self, name: &str, flags: &[&str]) -> Proc {
         self.run(name, &[flags, &["--detach", "--null-io"]].concat(), &["sleep", "600"]).ok();
+        // Whoever else made it, the runtime under test would not know it.
+        let state = ["--root", "/run/containerd/runc/default", "state", name];
+        self.site.run(Who::Root, &[&[runtime_name().as_str()], &state[..]].concat()).ok();
         self.process(name)
     }
 
@@ -326,4 +334,15 @@ fn shim_killed(containerd: &Containerd) {
     containerd.ctr(&["containers", "delete", "orphan"]).ok();
     let state = containerd.site.run(Who::Root, &["ls", "/run/containerd/runc/default"]);
     assert!(!state.stdout.contains("orphan"), "{state:?}");
+}
+
+fn eight_mistakes(containerd: &Containerd) {
+    let version = containerd.site.run(Who::Root, &["containerd", "--version"]).ok();
+    let version = version.text().split_whitespace().nth(2).unwrap();
+    let engine = format!("containerd-{}", version.split(['+', '~']).next().unwrap());
+    let count = Cell::new(0);
+    mistakes::make(&containerd.site, &engine, &mistakes::ctr(&containerd.site), |flags, command| {
+        count.set(count.get() + 1);
+        containerd.run(&format!("mistake-{}", count.get()), &[&["--rm"], flags].concat(), command)
+    });
 }

@@ -25,55 +25,60 @@ const BY_WORDS: &[i32] = &[125, 126, 127];
 /// An engine that can limit nothing says so and goes on.
 const WHERE_LIMITED: &[i32] = &[0, 125, 126];
 
-/// The mistakes in the flags that Podman and Docker share.
-pub fn common(site: &Site) -> Vec<Mistake> {
-    let alien = site.scratch().join("alien");
-    fs::copy("/bin/busybox", &alien).unwrap();
-    let mut bytes = fs::read(&alien).unwrap();
+impl Mistake {
+    fn new(
+        name: &'static str,
+        flags: &[&str],
+        command: &'static [&'static str],
+        codes: &'static [i32],
+    ) -> Self {
+        Self { name, flags: flags.iter().map(ToString::to_string).collect(), command, codes }
+    }
+}
+
+/// A program for another machine.
+fn alien(site: &Site) -> String {
+    let path = site.scratch().join("alien");
+    fs::copy("/bin/busybox", &path).unwrap();
+    let mut bytes = fs::read(&path).unwrap();
     // e_machine of elf(5): EM_S390.
     bytes[18] = 22;
-    fs::write(&alien, bytes).unwrap();
-    set_mode(&alien, 0o755);
-    let profile = site.scratch().file("bad.json", r#"{"defaultAction":"SCMP_ACT_NONSENSE"}"#, (0, 0), 0o644);
-    let mistake = |name, flags: &[&str], command, codes| Mistake {
-        name,
-        flags: flags.iter().map(ToString::to_string).collect(),
-        command,
-        codes,
-    };
-    let alien = format!("{}:/alien:ro", alien.display());
-    let profile = format!("seccomp={}", profile.display());
+    fs::write(&path, bytes).unwrap();
+    set_mode(&path, 0o755);
+    path.display().to_string()
+}
+
+/// A seccomp profile that is none.
+fn bad_profile(site: &Site) -> String {
+    let text = r#"{"defaultAction":"SCMP_ACT_NONSENSE"}"#;
+    site.scratch().file("bad.json", text, (0, 0), 0o644).display().to_string()
+}
+
+/// The mistakes in the flags that Podman and Docker share.
+pub fn common(site: &Site) -> Vec<Mistake> {
+    let alien = format!("{}:/alien:ro", alien(site));
+    let profile = format!("seccomp={}", bad_profile(site));
+    let no_source = "type=bind,src=/nonesuch,dst=/mnt";
     vec![
-        mistake("missing binary", &[], &["nonesuch"], NOT_FOUND),
-        mistake("not executable", &[], &["/etc/passwd"], NOT_INVOKED),
-        mistake("wrong architecture", &["--volume", &alien], &["/alien"], BY_WORDS),
-        mistake("missing mount source", &["--mount", "type=bind,src=/nonesuch,dst=/mnt"], &["true"], ENGINE),
-        mistake("bad seccomp profile", &["--security-opt", &profile], &["true"], BY_WORDS),
-        mistake("memory limit too low", &["--memory", "1k"], &["true"], WHERE_LIMITED),
-        mistake("unknown capability", &["--cap-add", "NONSENSE"], &["true"], ENGINE),
+        Mistake::new("missing binary", &[], &["nonesuch"], NOT_FOUND),
+        Mistake::new("not executable", &[], &["/etc/passwd"], NOT_INVOKED),
+        Mistake::new("wrong architecture", &["--volume", &alien], &["/alien"], BY_WORDS),
+        Mistake::new("missing mount source", &["--mount", no_source], &["true"], ENGINE),
+        Mistake::new("bad seccomp profile", &["--security-opt", &profile], &["true"], BY_WORDS),
+        Mistake::new("memory limit too low", &["--memory", "1k"], &["true"], WHERE_LIMITED),
+        Mistake::new("unknown capability", &["--cap-add", "NONSENSE"], &["true"], ENGINE),
     ]
 }
 
 /// The mistakes with user namespaces, in Podman's flags.
 pub fn podman() -> Vec<Mistake> {
-    let mistake = |name, flags: &[&str], codes| Mistake {
-        name,
-        flags: flags.iter().map(ToString::to_string).collect(),
-        command: &["true"],
-        codes,
-    };
+    let not_mapped = ["--uidmap", "0:1:100", "--gidmap", "0:1:100", "--user", "5000"];
+    let nobody = ["--subuidname", "nonesuch", "--subgidname", "nonesuch"];
+    let no_maps = ["--userns", "auto", "--volume", "/sys/kernel:/mnt:idmap"];
     vec![
-        mistake(
-            "user not mapped",
-            &["--uidmap", "0:1:100", "--gidmap", "0:1:100", "--user", "5000"],
-            BY_WORDS,
-        ),
-        mistake("no subordinate ids", &["--subuidname", "nonesuch", "--subgidname", "nonesuch"], ENGINE),
-        mistake(
-            "file system without id maps",
-            &["--userns", "auto", "--volume", "/sys/kernel:/mnt:idmap"],
-            BY_WORDS,
-        ),
+        Mistake::new("user not mapped", &not_mapped, &["true"], BY_WORDS),
+        Mistake::new("no subordinate ids", &nobody, &["true"], ENGINE),
+        Mistake::new("file system without id maps", &no_maps, &["true"], BY_WORDS),
     ]
 }
 
@@ -81,16 +86,32 @@ pub fn podman() -> Vec<Mistake> {
 pub fn docker_remapped(site: &Site) -> Vec<Mistake> {
     let dir = site.scratch().dir("closed", (0, 0), 0o700);
     let volume = format!("{}:/mnt", dir.display());
-    let mistake = |name, flags: &[&str], codes| Mistake {
-        name,
-        flags: flags.iter().map(ToString::to_string).collect(),
-        command: &["true"],
-        codes,
-    };
+    let closed = ["--volume", &volume, "--workdir", "/mnt"];
     vec![
-        mistake("user not mapped", &["--user", "70000"], BY_WORDS),
-        mistake("volume of the host's root", &["--volume", &volume, "--workdir", "/mnt"], BY_WORDS),
-        mistake("privileged without the host's user namespace", &["--privileged"], ENGINE),
+        Mistake::new("user not mapped", &["--user", "70000"], &["true"], BY_WORDS),
+        Mistake::new("volume of the host's root", &closed, &["true"], BY_WORDS),
+        Mistake::new("privileged without the host's user namespace", &["--privileged"], &["true"], ENGINE),
+    ]
+}
+
+/// The mistakes in the flags of `ctr`, which fails with 1 whatever it is, knows
+/// nothing of users (before containerd 2) and subordinate ids, and leaves capabilities to the runtime.
+pub fn ctr(site: &Site) -> Vec<Mistake> {
+    const FAILED: &[i32] = &[1];
+    let alien = format!("type=bind,src={},dst=/alien,options=bind:ro", alien(site));
+    let profile = bad_profile(site);
+    let maps = ["--uidmap", "0:300000:100", "--gidmap", "0:300000:100"];
+    let no_source = "type=bind,src=/nonesuch,dst=/mnt,options=bind";
+    let no_maps = ["--mount", "type=bind,src=/sys/kernel,dst=/mnt,options=bind:idmap"];
+    vec![
+        Mistake::new("missing binary", &[], &["nonesuch"], FAILED),
+        Mistake::new("not executable", &[], &["/etc/passwd"], FAILED),
+        Mistake::new("wrong architecture", &["--mount", &alien], &["/alien"], FAILED),
+        Mistake::new("missing mount source", &["--mount", no_source], &["true"], FAILED),
+        Mistake::new("bad seccomp profile", &["--seccomp", "--seccomp-profile", &profile], &["true"], FAILED),
+        Mistake::new("memory limit too low", &["--memory-limit", "1024"], &["true"], FAILED),
+        Mistake::new("unknown capability", &["--cap-add", "CAP_NONSENSE"], &["true"], &[0, 1]),
+        Mistake::new("file system without id maps", &[&maps[..], &no_maps].concat(), &["true"], FAILED),
     ]
 }
 

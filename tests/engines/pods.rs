@@ -513,7 +513,7 @@ fn pod_out_of_memory(containerd: &Containerd) {
     let eats = "exec tail /dev/zero";
     let container =
         pod.container("eats", &["sh", "-c", eats]).resources(message().number(4, 32 << 20)).start();
-    if limit_of(container.process(), "memory.limit").is_some() {
+    if limit_of(pod.process(), "memory.limit").is_some() {
         assert_eq!(container.ended(), (137, "OOMKilled".into()));
     }
 }
