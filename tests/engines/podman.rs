@@ -88,7 +88,8 @@ const CGROUPS: &[Scenario<Podman>] =
     &[("limits", limits), ("update", update), ("pause_unpause", pause_unpause)];
 
 /// What needs a running systemd.
-const SYSTEMD: &[Scenario<Podman>] = &[("cgroups_split", cgroups_split), ("quadlet", quadlet)];
+const SYSTEMD: &[Scenario<Podman>] =
+    &[("cgroups_split", cgroups_split), ("quadlet", quadlet), ("systemd_always", systemd_always)];
 
 impl Podman {
     pub fn new(who: Who) -> Self {
@@ -751,6 +752,33 @@ fn cgroups_split(podman: &Podman) {
     let limit = cgroup_dir("", &cgroup).unwrap().join("memory.max");
     assert_eq!(fs::read_to_string(limit).unwrap(), "67108864\n");
     podman.remove("split");
+}
+
+/// A service manager as the first process of a container that has the machine's own programs.
+fn systemd_always(podman: &Podman) {
+    let root = directory(podman, "manager");
+    for name in ["bin", "lib", "lib64", "sbin"] {
+        std::os::unix::fs::symlink(format!("usr/{name}"), format!("{root}/{name}")).unwrap();
+    }
+    for name in ["dev", "etc", "proc", "run", "sys", "tmp", "usr", "var"] {
+        directory(podman, &format!("manager/{name}"));
+    }
+    let flags = ["run", "--detach", "--name", "manager", "--network", "none", "--systemd", "always"];
+    let manager =
+        ["--volume", "/usr:/usr:ro", "--rootfs", &root, "/usr/lib/systemd/systemd", "--unit=basic.target"];
+    podman.call(&[&flags[..], &manager].concat()).ok();
+    let active = ["exec", "manager", "systemctl", "is-active", "basic.target"];
+    wait_until("it has started what it was told to", || podman.call(&active).text() == "active");
+    let process = podman.process("manager");
+    let cgroup = process.cgroup("");
+    let own = cgroup_dir("", cgroup.strip_suffix("/init.scope").expect("it has made groups")).unwrap();
+    assert!(own.join("system.slice").is_dir());
+    for file in ["", "cgroup.procs", "cgroup.subtree_control"] {
+        assert_eq!(fs::metadata(own.join(file)).unwrap().uid(), podman.own_root(), "{file}");
+    }
+    podman.call(&["stop", "--time", "60", "manager"]).ok();
+    assert_eq!(podman.inspect("manager", "{{.State.ExitCode}}"), "0", "it has shut down");
+    podman.remove("manager");
 }
 
 fn quadlet(podman: &Podman) {
