@@ -11,7 +11,7 @@ use crate::{
     plan::Plan,
     sys::{
         clone::{self, Birth, Child},
-        pidfd,
+        pidfd::{self, Exit},
         proc::Proc,
     },
 };
@@ -170,7 +170,7 @@ impl Server<'_> {
                     self.host.note(&note);
                     continue;
                 }
-                FromAssembler::Failed(error) => return Err(error),
+                FromAssembler::Failed(error) => return Err(self.cause_of(error)),
             }
             link.tell(&Go::Go, &[])?;
         }
@@ -195,7 +195,7 @@ impl Server<'_> {
     fn ready(&mut self) -> Result<()> {
         loop {
             let Some(heard) = self.to_init.hear()? else {
-                return Err(died("the container's init", self.born.init.take().as_ref()));
+                return Err(died(INIT, self.born.init.take().as_ref()));
             };
             match heard.word {
                 FromInit::Ready => return Ok(()),
@@ -218,15 +218,32 @@ impl Server<'_> {
         pidfd::wait(assembler.as_fd()).map(drop)
     }
 
+    /// Where init was killed, the assembler's failure may be no more than what followed: systemd removes a scope's group
+    /// with its last process, and then there is nothing to mount.
+    fn cause_of(&mut self, failure: Error) -> Error {
+        let gone = |init: &mut Child| pidfd::exited(init.as_fd()).unwrap_or(false);
+        let init = self.born.init.take_if(gone);
+        match init.and_then(|init| pidfd::wait(init.as_fd()).ok()) {
+            Some(signal @ Exit::Signal(_)) => without_a_word(INIT, &signal),
+            _ => failure,
+        }
+    }
+
     fn assembler_died(&mut self) -> Error {
         died("the assembler", self.born.maker.take().as_ref())
     }
 }
 
+/// What errors call the process that becomes the container's.
+const INIT: &str = "the container's init";
+
 /// A process that ended without a word was killed; its exit status tells by what.
 pub(super) fn died(who: &str, child: Option<&Child>) -> Error {
     let how = child.and_then(|child| pidfd::wait(child.as_fd()).ok());
-    let how = how.map_or_else(|| "unknown cause".to_owned(), |status| status.to_string());
+    how.map_or_else(|| without_a_word(who, &"unknown cause"), |exit| without_a_word(who, &exit))
+}
+
+fn without_a_word(who: &str, how: &dyn std::fmt::Display) -> Error {
     Error::new(format_args!("{who} ended without a word ({how})"))
         .hint("a memory limit below what the start of a container takes looks like this; see the kernel log")
 }

@@ -33,6 +33,8 @@ enum Act<Says> {
     /// The assembler's word for an init that really is there.
     SayBorn,
     UnshareUser,
+    /// As the kernel does for want of memory.
+    Die,
 }
 
 /// How a peer behaves when its turn comes.
@@ -84,6 +86,7 @@ fn play<Says: Word, Hears: Word>(mut link: Link<Says, Hears>, acts: Vec<Act<Says
             Act::Babble => socket::send(link.as_fd(), b"z\0\0\0\0", &[]).unwrap(),
             Act::SayBorn => socket::send(link.as_fd(), &born(init), &[]).unwrap(),
             Act::UnshareUser => sys::ns::unshare(libc::CLONE_NEWUSER).unwrap(),
+            Act::Die => nix::sys::signal::raise(nix::sys::signal::SIGKILL).unwrap(),
         }
     }
     3
@@ -291,6 +294,20 @@ fn an_assembler_that_asks_and_is_gone_before_the_answer_is_missed() {
     let init = joined(init_until(1), vec![Act::Hear]);
     let error = launch((assembler, init), Late::Assembler, &mut Recorder::default()).unwrap_err();
     Turn::Dies.check("the assembler", &error);
+}
+
+#[test]
+fn what_an_assembler_fails_with_after_init_was_killed_is_not_the_cause() {
+    for (end, cause) in [
+        (vec![Act::Die], "the container's init ended without a word (SIGKILL)".to_owned()),
+        (Vec::new(), failure().to_string()),
+    ] {
+        let fails =
+            vec![Act::Say(FromAssembler::Hooks), Act::Hear, Act::Say(FromAssembler::Failed(failure()))];
+        let script = (joined(assembler_until(3), fails), joined(init_until(1), end));
+        let error = launch(script, Late::Init, &mut Recorder::default()).unwrap_err();
+        assert_eq!(error.to_string(), cause);
+    }
 }
 
 #[test]

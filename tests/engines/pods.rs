@@ -134,8 +134,7 @@ impl<'a> Pod<'a> {
 
     /// What a container wrote, as the kubelet reads it.
     fn log(&self, name: &str) -> String {
-        let metadata = self.config.clone();
-        let logs = Response::parse(&metadata.0).text(3);
+        let logs = Response::parse(&self.config.0).text(3);
         fs::read_to_string(PathBuf::from(logs).join(name)).unwrap_or_default()
     }
 }
