@@ -130,8 +130,7 @@ impl Containerd {
     /// A method of the CRI plugin's RuntimeService, which has to succeed.
     #[track_caller]
     pub fn cri(&self, method: &str, message: &Message) -> Response {
-        cri::call(&self.site, &format!("RuntimeService/{method}"), message)
-            .unwrap_or_else(|error| panic!("{method}: {error}"))
+        cri::call(&self.site, method, message).unwrap_or_else(|error| panic!("{method}: {error}"))
     }
 
     /// The process that a verbose status of the CRI plugin tells.

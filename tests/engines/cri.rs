@@ -16,6 +16,11 @@ impl Message {
         self.bytes(number, text.as_bytes())
     }
 
+    /// A field of text for each of the words.
+    pub fn texts(self, number: u8, words: &[&str]) -> Self {
+        words.iter().fold(self, |message, word| message.text(number, word))
+    }
+
     /// A field with a message.
     pub fn message(self, number: u8, message: &Self) -> Self {
         self.bytes(number, &message.0)
@@ -125,17 +130,16 @@ fn varint(bytes: &mut &[u8]) -> u64 {
     value
 }
 
-/// Calls a method such as `RuntimeService/Version` on containerd's socket.
+/// Calls a method of RuntimeService on containerd's socket.
 ///
 /// # Errors
 /// What the engine says instead of an answer.
 pub fn call(site: &Site, method: &str, message: &Message) -> Result<Response, String> {
-    let name = method.replace('/', ".");
-    let path = |kind: &str| site.scratch().join(format!("io/{name}.{kind}")).display().to_string();
+    let path = |name: &str| site.scratch().join(format!("io/{method}.{name}")).display().to_string();
     // A gRPC frame: not compressed, and the length.
     let length = u32::try_from(message.0.len()).unwrap().to_be_bytes();
     fs::write(path("request"), [&[0], &length[..], &message.0].concat()).unwrap();
-    let url = format!("http://localhost/runtime.v1.{method}");
+    let url = format!("http://localhost/runtime.v1.RuntimeService/{method}");
     let data = format!("@{}", path("request"));
     let (headers, answer) = (path("headers"), path("answer"));
     let flags = ["curl", "--silent", "--show-error", "--http2-prior-knowledge", "--unix-socket", SOCKET];

@@ -110,12 +110,8 @@ impl<'a> Pod<'a> {
     /// A container that can still be told more.
     fn container(&self, name: &str, command: &[&str]) -> Wanted<'_> {
         let config = message().message(1, &message().text(1, name)).message(2, &message().text(1, IMAGE));
-        let config = command.iter().fold(config, |config, word| config.text(3, word)).text(11, name);
-        let paths = |security, number, paths: &[&str]| {
-            paths.iter().fold(security, |s: Message, path| s.text(number, path))
-        };
-        let security = message().message(3, &self.options);
-        let security = paths(paths(security, 13, MASKED), 14, READONLY);
+        let config = config.texts(3, command).text(11, name);
+        let security = message().message(3, &self.options).texts(13, MASKED).texts(14, READONLY);
         Wanted { pod: self, config, security, resources: message() }
     }
 
@@ -143,7 +139,7 @@ impl Drop for Pod<'_> {
     fn drop(&mut self) {
         let id = message().text(1, &self.id);
         for method in ["StopPodSandbox", "RemovePodSandbox"] {
-            if let Err(error) = cri::call(&self.containerd.site, &format!("RuntimeService/{method}"), &id) {
+            if let Err(error) = cri::call(&self.containerd.site, method, &id) {
                 println!("{method}: {error}");
             }
         }
@@ -199,8 +195,7 @@ impl<'p> Wanted<'p> {
         let linux = message().message(1, &self.resources).message(2, &self.security);
         let config = self.config.message(15, &linux);
         let create = message().text(1, &self.pod.id).message(2, &config).message(3, &self.pod.config);
-        cri::call(&self.pod.containerd.site, "RuntimeService/CreateContainer", &create)
-            .map(|answer| answer.text(1))
+        cri::call(&self.pod.containerd.site, "CreateContainer", &create).map(|answer| answer.text(1))
     }
 
     #[track_caller]
@@ -238,7 +233,7 @@ impl Container<'_> {
     /// Exit code, standard output and standard error of a program inside.
     #[track_caller]
     fn exec(&self, words: &[&str]) -> (u64, String, String) {
-        let request = words.iter().fold(message(), |request, word| request.text(2, word)).number(3, 60);
+        let request = message().texts(2, words).number(3, 60);
         let output = self.call("ExecSync", request);
         (output.number(3), output.text(1), output.text(2))
     }
@@ -254,7 +249,7 @@ impl Container<'_> {
     /// A program whose streams are connected: more of ExecRequest says which.
     #[track_caller]
     fn stream(&self, words: &[&str], streams: Message) -> Stream {
-        let request = words.iter().fold(message(), |request, word| request.text(2, word)).and(&streams);
+        let request = message().texts(2, words).and(&streams);
         Stream::open(&self.pod.containerd.site, &self.call("Exec", request).text(1))
     }
 
@@ -411,9 +406,9 @@ fn pod_exec_sync(containerd: &Containerd) {
 /// What the engine says instead of running a program.
 #[track_caller]
 fn exec_error(container: &Container, words: &[&str], seconds: u64) -> String {
-    let request = words.iter().fold(message().text(1, &container.id), |request, word| request.text(2, word));
+    let request = message().text(1, &container.id).texts(2, words);
     let site = &container.pod.containerd.site;
-    cri::call(site, "RuntimeService/ExecSync", &request.number(3, seconds)).err().expect("it has to fail")
+    cri::call(site, "ExecSync", &request.number(3, seconds)).err().expect("it has to fail")
 }
 
 fn pod_exec_stream(containerd: &Containerd) {
@@ -524,9 +519,7 @@ fn pod_errors(containerd: &Containerd) {
         let created = wanted.try_create();
         let site = &containerd.site;
         created
-            .and_then(|id| {
-                cri::call(site, "RuntimeService/StartContainer", &message().text(1, &id)).map(|_| ())
-            })
+            .and_then(|id| cri::call(site, "StartContainer", &message().text(1, &id)).map(|_| ()))
             .expect_err("it has to fail")
     };
     let missing = refusal(pod.container("missing", &["nonesuch"]));
