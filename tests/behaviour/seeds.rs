@@ -183,10 +183,17 @@ fn openshift_security_context_constraints() {
 fn openshift_lsns_shows_both_ids() {
     let container = pod().user(1000, 1000).start();
     let pid = container.proc().0.to_string();
-    let output = std::process::Command::new("lsns")
-        .args(["-t", "user", "-J", "-o", "NS,TYPE,PID,UID", "-p", &pid])
-        .output();
-    let table: Value = serde_json::from_slice(&output.unwrap().stdout).unwrap();
+    let mut lsns = std::process::Command::new("lsns");
+    lsns.args(["-t", "user", "-J", "-o", "NS,TYPE,PID,UID", "-p", &pid]);
+    let mut table = Value::Null;
+    // lsns reads all of /proc and fails when a process of another test ends meanwhile.
+    wait_until("lsns reads /proc to its end", || {
+        let output = lsns.output().unwrap();
+        output.status.success() && {
+            table = serde_json::from_slice(&output.stdout).unwrap();
+            true
+        }
+    });
     let row = &table["namespaces"][0];
     assert_eq!(row["type"], "user");
     // lsns names the process with the lowest number, which is the container's own.
