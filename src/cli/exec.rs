@@ -1,6 +1,6 @@
 //! The command line of `exec`.
 
-use super::args::Matches;
+use super::matches::Matches;
 use crate::{
     bail,
     error::{Error, Result},

@@ -140,6 +140,14 @@ pub const VERBS: &[Verb] = &[
         notes: "",
     },
     Verb {
+        name: "gc",
+        about: "remove what crashes have left",
+        usage: "gc",
+        args: Vec::new,
+        flags_end: FlagsEnd::Dashes,
+        notes: "Containers whose making was cut short go, and ids that were claimed for nobody; stopped containers stay.",
+    },
+    Verb {
         name: "spec",
         about: "write a config.json to start from",
         usage: "spec [FLAGS]",
@@ -213,6 +221,7 @@ fn creation() -> Vec<Arg> {
         path("pidfd-socket", None, "SOCKET", "send a pidfd of the container's process to SOCKET"),
         number("preserve-fds", "N", "hand down N descriptors from 3 on, beside LISTEN_FDS"),
         proc_mount(),
+        userns(),
         switch("no-pivot", None, "move the root instead of pivot_root, for a root file system on a ramdisk"),
         switch("no-new-keyring", None, "keep the caller's session keyring"),
         Arg::new("id").value_parser(ValueParser::os_string()),
@@ -331,8 +340,14 @@ fn spec() -> Vec<Arg> {
         path("bundle", Some('b'), "DIR", "directory to write config.json to [the current one]"),
         path("config", Some('f'), "FILE", "write FILE instead").hide(true),
         proc_mount(),
+        userns(),
         switch("rootless", None, "write it for an unprivileged caller, whoever calls"),
     ]
+}
+
+fn userns() -> Arg {
+    text("userns", None, "WHOSE", "its ids: auto, auto:size=N, keep-id, host, or INSIDE:HOST:COUNT,…")
+        .value_parser(ValueParser::string())
 }
 
 fn proc_mount() -> Arg {

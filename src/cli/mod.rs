@@ -9,6 +9,7 @@ mod exec;
 mod flags;
 mod help;
 mod limits;
+mod matches;
 mod quantity;
 pub mod request;
 mod split;
@@ -21,11 +22,11 @@ pub use exec::{ExecArgs, ExecCommand, ExecProgram};
 pub use request::{CreateRequest, ExecRequest, Name, state_root};
 
 use crate::error::{Error, Result};
-use args::Matches;
 use clap::{
     Arg,
     error::{ContextKind, ContextValue, ErrorKind},
 };
+use matches::Matches;
 use std::ffi::OsString;
 
 /// An argument vector whose front part has been understood.

@@ -8,6 +8,7 @@ use crate::{
     bail,
     error::{Context, Result},
     host::caller::INITIAL_USER_NAMESPACE,
+    ns::choice::Choice,
     plan::proc_mount::ProcMount,
     state::{ContainerId, Driver},
 };
@@ -40,6 +41,8 @@ pub struct CreateRequest {
     pub preserve_fds: u32,
     /// What takes the place of the masks of config.json.
     pub proc_mount: Option<ProcMount>,
+    /// Whose ids it gets, whatever config.json says.
+    pub userns: Option<Choice>,
     /// Whether pivot_root(2) must not be used.
     pub no_pivot: bool,
     /// Whether the caller's session keyring is kept.
@@ -84,6 +87,7 @@ impl CreateRequest {
             pidfd_socket: args.pidfd_socket.as_deref().map(absolute).transpose()?,
             preserve_fds: args.preserve_fds,
             proc_mount: args.proc_mount,
+            userns: args.userns,
             no_pivot: args.no_pivot,
             no_new_keyring: args.no_new_keyring,
             detach: true,
@@ -144,6 +148,9 @@ pub fn state_root(globals: &Globals) -> Result<PathBuf> {
     }
 }
 
+/// Where real root keeps its containers.
+pub const DEFAULT_ROOT: &str = "/run/urun";
+
 fn default_root(runtime_dir: Option<&OsStr>, is_real_root: impl FnOnce() -> bool) -> Result<PathBuf> {
     match runtime_dir.filter(|dir| !dir.is_empty()) {
         Some(dir) if !is_real_root() => {
@@ -153,7 +160,7 @@ fn default_root(runtime_dir: Option<&OsStr>, is_real_root: impl FnOnce() -> bool
             }
             Ok(dir.join("urun"))
         }
-        _ => Ok("/run/urun".into()),
+        _ => Ok(DEFAULT_ROOT.into()),
     }
 }
 
@@ -194,6 +201,7 @@ mod tests {
             pidfd_socket: None,
             preserve_fds: 0,
             proc_mount: None,
+            userns: None,
             no_pivot: false,
             no_new_keyring: false,
         };

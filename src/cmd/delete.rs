@@ -1,6 +1,6 @@
 //! `urun delete`
 
-use super::{group, hooks::Programs, select, view::unfinished};
+use super::{group, hooks::Programs, ranges, select, view::unfinished};
 use crate::{
     bail,
     cgroup::Cgroup,
@@ -33,7 +33,8 @@ pub fn delete(store: &Store, args: &DeleteArgs, log: &Log) -> Result<()> {
     })
 }
 
-fn remove(mut entry: Entry, force: bool, log: &Log) -> Result<()> {
+/// Removes one container.
+pub(super) fn remove(mut entry: Entry, force: bool, log: &Log) -> Result<()> {
     if let Some(record) = read(&entry, force, log)? {
         if !force {
             let status = Status::of(&entry, &record, || group::is_frozen(&record))?;
@@ -87,6 +88,7 @@ pub fn tear_down(entry: Entry, record: &Record, log: &Log) -> Result<()> {
     }
     group::remove_rdt(record).with_context(|| format!("delete container {}", record.id))?;
     group.destroy().with_context(|| format!("delete container {}", record.id))?;
+    ranges::release(record, &entry).with_context(|| format!("delete container {}", record.id))?;
     entry.remove().with_context(|| format!("delete container {}", record.id))
 }
 

@@ -8,7 +8,7 @@ use std::fs;
 pub fn facts() -> Facts {
     let uid = nix::unistd::geteuid().as_raw();
     let user = passwd::name_of(uid);
-    let has_ids = |path| !subid::ranges_of(&read(path), &user, uid).is_empty();
+    let has_ids = |path| !subid::ranges_of(&read(path), &user, Some(uid)).is_empty();
     let sysctl = |name: &str| read(&format!("/proc/sys/{name}")).trim().to_owned();
     Facts {
         is_root: uid == 0,

@@ -2,7 +2,7 @@
 
 use super::{
     facts::{self, Probed},
-    notify, process,
+    notify, process, ranges, userns,
 };
 use crate::{
     bail,
@@ -18,6 +18,7 @@ use crate::{
     ns::{
         self,
         plan::{Base, Maps, User},
+        subid::Range,
     },
     plan::{self, Descriptors, Plan, proc_mount},
     rdt,
@@ -68,41 +69,66 @@ pub fn make(request: &CreateRequest, waits: Waits, log: &Log) -> Result<Made> {
     let proc = Proc::open()?;
     let bytes = read_config(request)?;
     let mut config = spec::load(&bytes).with_context(|| request.config.display().to_string())?;
-    proc_mount::choose(&mut config, request.proc_mount)?;
     check_terminal(&config, request)?;
-    let Probed { facts, user, manager } =
-        facts::probe(&config, request.driver, Caller::probe(&proc)?, &proc)?;
-    let notifies = notify::is_wanted(&config);
-    let mut store = Store::open(&request.state_root)?;
-    let (plan, entry) = loop {
-        let id = match &request.name {
-            Name::Exact(id) => id.clone(),
-            Name::Like(id) => store.free(id),
-        };
-        let directory = store.path().join(id.as_str()).join(notify::DIRECTORY);
-        let announced = notifies.then(|| notify::announced(&config, &directory));
-        let config = announced.as_ref().unwrap_or(&config);
-        let plan = plan::create::plan(config, &planned(request, &id, descriptors), &facts)?;
-        process::seal_if_exposed(maps(&plan, facts.namespaces.joined.as_ref()), &proc)?;
-        match (store.create(&id), &request.name) {
-            // Another caller took the name in between.
-            (Err(error), Name::Like(_)) if error.is(Kind::Exists) => {}
-            (entry, _) => break (plan, entry?),
+    let caller = Caller::probe(&proc)?;
+    let range = userns::choose(&mut config, request, &caller, &proc, log)?;
+    let given = Given { descriptors, proc, bytes, config, caller, range };
+    given.make(request, waits, log).map_err(|error| {
+        match range.map(|range| ranges::abandon(range, &request.state_root)) {
+            Some(Err(failure)) => error.also(&failure),
+            _ => error,
         }
-    };
-    for warning in &plan.warnings {
-        log.warning(warning);
-    }
-    if let (cgroup::Plan::None { reason }, Some(Err(error))) = (&plan.cgroup, &facts.systemd) {
-        log.debug(format_args!("no control group: {reason}: {error}"));
-    }
-    let record = record(request, &config, &plan, &entry, &facts.caller);
-    let mut attempt = Attempt { request, log, plan, record, entry, cgroup: None, master: None };
-    let opened =
-        Opened { proc, config: bytes, user, notifies, manager, sees_hidden: facts.caller.can_ptrace() };
-    match attempt.launch(opened, waits) {
-        Ok(launched) => Ok(attempt.finish(launched)),
-        Err(error) => Err(attempt.undo(error)),
+    })
+}
+
+/// What a container is made from.
+struct Given {
+    descriptors: Descriptors,
+    proc: Proc,
+    bytes: Vec<u8>,
+    config: Config,
+    caller: Caller,
+    range: Option<Range>,
+}
+
+impl Given {
+    fn make(self, request: &CreateRequest, waits: Waits, log: &Log) -> Result<Made> {
+        let Self { descriptors, proc, bytes, mut config, caller, range } = self;
+        proc_mount::choose(&mut config, request.proc_mount)?;
+        let Probed { facts, user, manager } = facts::probe(&config, request.driver, caller, &proc)?;
+        let notifies = notify::is_wanted(&config);
+        let mut store = Store::open(&request.state_root)?;
+        let (plan, entry) = loop {
+            let id = match &request.name {
+                Name::Exact(id) => id.clone(),
+                Name::Like(id) => store.free(id),
+            };
+            let directory = store.path().join(id.as_str()).join(notify::DIRECTORY);
+            let announced = notifies.then(|| notify::announced(&config, &directory));
+            let config = announced.as_ref().unwrap_or(&config);
+            let plan = plan::create::plan(config, &planned(request, &id, descriptors), &facts)?;
+            process::seal_if_exposed(maps(&plan, facts.namespaces.joined.as_ref()), &proc)?;
+            match (store.create(&id), &request.name) {
+                // Another caller took the name in between.
+                (Err(error), Name::Like(_)) if error.is(Kind::Exists) => {}
+                (entry, _) => break (plan, entry?),
+            }
+        };
+        for warning in &plan.warnings {
+            log.warning(warning);
+        }
+        if let (cgroup::Plan::None { reason }, Some(Err(error))) = (&plan.cgroup, &facts.systemd) {
+            log.debug(format_args!("no control group: {reason}: {error}"));
+        }
+        let mut record = record(request, &config, &plan, &entry, &facts.caller);
+        record.id_range = range;
+        let mut attempt = Attempt { request, log, plan, record, entry, cgroup: None, master: None };
+        let opened =
+            Opened { proc, config: bytes, user, notifies, manager, sees_hidden: facts.caller.can_ptrace() };
+        match attempt.launch(opened, waits) {
+            Ok(launched) => Ok(attempt.finish(launched)),
+            Err(error) => Err(attempt.undo(error)),
+        }
     }
 }
 
@@ -199,6 +225,9 @@ impl Attempt<'_> {
         let joins = ns::apply::open(&self.plan.namespaces.joins)?;
         let mount = self.plan.namespaces.mount_path.as_deref().map(ns::apply::open_one).transpose()?;
         cgroup::apply::refuse_in_use(&self.plan.cgroup)?;
+        if let Some(range) = self.record.id_range {
+            ranges::assign(range, &self.entry)?;
+        }
         // On disk before the first thing that would outlive a crash.
         self.record.rdt.clone_from(&self.plan.rdt.owned);
         self.record.cgroup = self.plan.cgroup.record().to_json();
@@ -328,6 +357,7 @@ impl Made {
         }
         super::group::remove_rdt(&record)?;
         cgroup.map_or(Ok(()), |cgroup| cgroup.destroy())?;
+        ranges::release(&record, &entry)?;
         entry.remove()
     }
 }
@@ -348,7 +378,7 @@ fn remove(entry: Entry, record: &Record, plan: &Plan, cgroup: Option<Cgroup>, mu
         [super::group::remove_rdt(record), groups].into_iter().filter_map(Result::err).collect();
     // What is left is found by the record: `delete --force` takes it up.
     if left.is_empty() {
-        failures.extend(entry.remove().err());
+        failures.extend(ranges::release(record, &entry).and_then(|()| entry.remove()).err());
     }
     failures.extend(left);
     for failure in failures {

@@ -5,6 +5,7 @@ pub mod delete;
 pub mod events;
 pub mod exec;
 mod facts;
+pub mod gc;
 mod group;
 mod hooks;
 pub mod host_state;
@@ -17,6 +18,7 @@ mod pid_file;
 mod process;
 mod processes;
 pub mod ps;
+mod ranges;
 pub mod resume;
 pub mod run;
 mod select;
@@ -24,6 +26,7 @@ pub mod spec;
 pub mod start;
 pub mod state;
 pub mod update;
+mod userns;
 pub mod view;
 
 use crate::{
@@ -47,7 +50,8 @@ pub fn run(globals: &Globals, command: Command, log: &Log) -> Result<u8> {
         Command::Resume(id) => resume::resume(&store()?, &id)?,
         Command::Update(args) => update::update(&store()?, &args, log)?,
         Command::Events(args) => events::events(&store()?, &args)?,
-        Command::Spec(args) => spec::spec(&store()?, &args)?,
+        Command::Gc => print(&gc::gc(&store()?, log)?)?,
+        Command::Spec(args) => spec::spec(&args, &cli::state_root(globals)?)?,
         Command::Features => print(&(crate::spec::features::document() + "\n"))?,
         Command::Version => print(&version())?,
         Command::Help(text) => print(&text)?,

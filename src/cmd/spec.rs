@@ -1,18 +1,21 @@
 //! `urun spec`
 
+use super::{ranges, userns};
 use crate::{
     cli::{
         SpecArgs,
         request::{absolute, is_real_root},
     },
     error::{Context, Error, Result},
+    host::caller::Caller,
     ns::{
+        choice::{ANNOTATION, Choice},
         plan::Maps,
-        subid::{self, RANGE, Range},
+        subid,
     },
     plan::proc_mount::ProcMount,
-    spec::example::{ExampleOptions, document},
-    state::Store,
+    spec::example::{ExampleOptions, Users, document},
+    sys::proc::Proc,
 };
 use std::{
     fs::{self, OpenOptions},
@@ -22,16 +25,23 @@ use std::{
 };
 
 /// Writes a config.json whose container has a user namespace; a file that is there already is an error.
-pub fn spec(store: &Store, args: &SpecArgs) -> Result<()> {
+pub fn spec(args: &SpecArgs, state_root: &Path) -> Result<()> {
     let real_root = is_real_root();
     if args.rootless && real_root {
         return Err(Error::new("--rootless: the caller is root, whose container would be root's own")
             .hint("run urun spec as the user who is to run the container; root leaves --rootless out"));
     }
-    let maps = if real_root { free_range(store)? } else { own_maps()? };
+    let mapped = |maps: Maps| Users::Mapped { uids: maps.uids, gids: maps.gids };
+    let users = match &args.userns {
+        None if real_root => mapped(ranges::unclaimed(&Proc::open()?, state_root)?),
+        None => mapped(own_maps()?),
+        Some(Choice::Host) => Users::Hosts,
+        Some(Choice::Map(maps)) => mapped(maps.clone()),
+        Some(Choice::KeepId(keep)) => mapped(userns::keep_id(*keep, &Caller::probe(&Proc::open()?)?)?),
+        Some(Choice::Auto(auto)) => Users::Annotated { name: ANNOTATION, choice: auto.to_string() },
+    };
     let text = document(&ExampleOptions {
-        uid_mappings: maps.uids,
-        gid_mappings: maps.gids,
+        users,
         rootless: !real_root,
         unmasked: args.proc_mount == Some(ProcMount::Unmasked),
     });
@@ -58,36 +68,6 @@ fn write(path: &Path, text: &str) -> Result<()> {
     }
 }
 
-/// For root: a range that nobody has, neither by /etc/subuid and /etc/subgid nor by a container that runs. Nothing
-/// reserves it: two files written one after the other get the same range until a container of the first runs.
-fn free_range(store: &Store) -> Result<Maps> {
-    let mut taken = live_ranges(store)?;
-    for path in ["/etc/subuid", "/etc/subgid"] {
-        taken.extend(subid::all_ranges(&subid::read(path)?));
-    }
-    let line = subid::free_range(&taken)
-        .ok_or_else(|| Error::new(format_args!("no free range of {RANGE} ids on this host")))?;
-    Ok(Maps { uids: vec![line], gids: vec![line] })
-}
-
-/// The ids that the containers below this state root use.
-fn live_ranges(store: &Store) -> Result<Vec<Range>> {
-    let mut ranges = Vec::new();
-    for id in store.list()? {
-        // A container that is gone, half made or unreadable has no ids of its own.
-        let Ok(Some(record)) = store.find(&id).and_then(|entry| entry.record()) else { continue };
-        let Some(init) = record.init else { continue };
-        if !init.is_alive()? {
-            continue;
-        }
-        for file in ["uid_map", "gid_map"] {
-            let map = fs::read_to_string(format!("/proc/{}/{file}", init.pid)).unwrap_or_default();
-            ranges.extend(subid::used_by_map(&map));
-        }
-    }
-    Ok(ranges)
-}
-
 /// For everybody else: root of a user namespace hands on what it has; a user becomes root and adds its subordinate ids.
 fn own_maps() -> Result<Maps> {
     let (uid, gid) = (nix::unistd::geteuid(), nix::unistd::getegid());
@@ -108,21 +88,21 @@ mod tests {
     use crate::state::store::tests::Scratch;
 
     fn args(bundle: &Path, proc_mount: Option<ProcMount>) -> SpecArgs {
-        SpecArgs { bundle: Some(bundle.to_owned()), config: None, proc_mount, rootless: false }
+        SpecArgs { bundle: Some(bundle.to_owned()), config: None, proc_mount, userns: None, rootless: false }
     }
 
     #[test]
     fn what_is_written_loads_and_is_never_overwritten() {
         let scratch = Scratch::new();
-        spec(&scratch.store(), &args(&scratch.0, None)).unwrap();
+        spec(&args(&scratch.0, None), &scratch.0).unwrap();
         let path = scratch.0.join("config.json");
         let config = crate::spec::load(&fs::read(&path).unwrap()).unwrap();
         assert!(!config.linux.uid_mappings.is_empty());
         assert!(!config.linux.masked_paths.is_empty());
-        let error = spec(&scratch.store(), &args(&scratch.0, Some(ProcMount::Unmasked))).unwrap_err();
+        let error = spec(&args(&scratch.0, Some(ProcMount::Unmasked)), &scratch.0).unwrap_err();
         assert_eq!(error.to_string(), format!("{} exists already", path.display()));
         fs::remove_file(&path).unwrap();
-        spec(&scratch.store(), &args(&scratch.0, Some(ProcMount::Unmasked))).unwrap();
+        spec(&args(&scratch.0, Some(ProcMount::Unmasked)), &scratch.0).unwrap();
         let config = crate::spec::load(&fs::read(&path).unwrap()).unwrap();
         assert!(config.linux.masked_paths.is_empty() && config.linux.readonly_paths.is_empty());
     }

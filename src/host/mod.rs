@@ -2,4 +2,5 @@
 
 pub mod caller;
 pub mod cgroups;
+pub mod ids;
 pub mod passwd;

@@ -140,8 +140,7 @@ fn plan() -> Plan {
     let (euid, egid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
     let line = |host| vec![IdMap { container: 0, host, size: 1 }];
     let document = example::document(&example::ExampleOptions {
-        uid_mappings: line(euid),
-        gid_mappings: line(egid),
+        users: example::Users::Mapped { uids: line(euid), gids: line(egid) },
         rootless: true,
         unmasked: false,
     });

@@ -1,6 +1,7 @@
 //! The assembler: runs the plan's steps, then enters the result.
 
 use super::{
+    idmap,
     op::{Link, Node, Op, Plan, Propagation, PropagationKind},
     root::{Lookup, Missing, Rootfs, kind},
     source::{Opened, Sources},
@@ -30,6 +31,13 @@ pub struct Setting<'a> {
     pub user_namespace: Option<BorrowedFd<'a>>,
     /// How paths in the container are resolved; absent means that it is tried out.
     pub lookup: Option<Lookup>,
+}
+
+impl<'a> Setting<'a> {
+    /// The user namespace whose ids the container has.
+    pub(super) fn container_ids(&self) -> Result<BorrowedFd<'a>> {
+        self.user_namespace.ok_or_else(|| Error::new("there is no user namespace to map ids with"))
+    }
 }
 
 /// A finished root file system.
@@ -81,7 +89,7 @@ pub fn assemble(plan: &Plan, sources: Sources, setting: &Setting<'_>) -> Result<
 }
 
 fn run(plan: &Plan, sources: Sources, setting: Setting<'_>) -> Result<Assembled> {
-    let root = attach_root(plan, sources.rootfs)
+    let root = attach_root(plan, sources.rootfs, &setting)
         .with_context(|| format!("mount root file system {}", plan.rootfs.display()))?;
     let lookup = setting.lookup.map_or_else(|| Lookup::probe(root.as_fd()), Ok)?;
     let mut assembler = Assembler {
@@ -103,7 +111,13 @@ fn run(plan: &Plan, sources: Sources, setting: Setting<'_>) -> Result<Assembled>
 }
 
 /// Attaches the detached root to its own directory, where createContainer hooks look for it.
-fn attach_root(plan: &Plan, root: OwnedFd) -> Result<OwnedFd> {
+fn attach_root(plan: &Plan, root: OwnedFd, setting: &Setting<'_>) -> Result<OwnedFd> {
+    if plan.map_root {
+        let namespace = setting.container_ids()?;
+        // Its top alone: what is mounted below has owners of its own.
+        mount::set_idmap(root.as_fd(), namespace, 0)
+            .map_err(|error| idmap::refused(error, &root, &plan.rootfs.display().to_string()))?;
+    }
     let propagation = match plan.propagation.map(|propagation| propagation.kind) {
         Some(PropagationKind::Slave) => libc::MS_SLAVE,
         // pivot_root refuses a shared root: what is to be shared is so at the end.

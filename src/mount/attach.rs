@@ -117,11 +117,12 @@ impl Assembler<'_> {
     fn change(&self, mount: &OwnedFd, change: &Change, top_is_set: bool, destination: &Path) -> Result<()> {
         if let Some(idmap) = change.idmap {
             let namespace = match idmap.ids {
-                Ids::Container => self.setting.user_namespace,
-                Ids::Own(id) => self.idmaps.get(id).map(OwnedFd::as_fd),
+                Ids::Container => self.setting.container_ids()?,
+                Ids::Own(id) => {
+                    let made = self.idmaps.get(id).map(OwnedFd::as_fd);
+                    made.ok_or_else(|| Error::new(format_args!("id map {id} was not made")))?
+                }
             };
-            let namespace =
-                namespace.ok_or_else(|| Error::new("there is no user namespace to map ids with"))?;
             let depth = if idmap.recursive { AT_RECURSIVE } else { 0 };
             mount::set_idmap(mount.as_fd(), namespace, depth)
                 .map_err(|error| idmap::refused(error, mount, &destination.display().to_string()))?;

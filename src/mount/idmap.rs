@@ -51,6 +51,12 @@ pub(super) fn refused(error: Error, mount: &OwnedFd, what: &str) -> Error {
         .hint(hint)
 }
 
+/// What the file system at a path is called.
+pub fn filesystem_name(path: &std::path::Path) -> Result<&'static str> {
+    let found = nix::sys::statfs::statfs(path).with_context(|| format!("statfs {}", path.display()))?;
+    Ok(name(found.filesystem_type().0))
+}
+
 /// The usual file systems by their magic number, statfs(2).
 fn name(magic: nix::libc::__fsword_t) -> &'static str {
     match magic {

@@ -16,6 +16,7 @@ pub mod root;
 pub mod source;
 
 pub use apply::{Assembled, Root, Setting, assemble, change_root, enter_root};
+pub use idmap::filesystem_name;
 pub use op::{Op, Plan};
 pub use plan::{Facts, Request, plan};
 pub use source::{Sources, open_sources};

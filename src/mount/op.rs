@@ -11,6 +11,8 @@ use std::path::PathBuf;
 pub struct Plan {
     /// The root file system's directory on the host.
     pub rootfs: PathBuf,
+    /// The root file system is seen with the container's ids: those on disk are those inside.
+    pub map_root: bool,
     /// `rootfsPropagation`; absent means private.
     pub propagation: Option<Propagation>,
     /// The container's root as the assembler sees it.
@@ -24,14 +26,14 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Whether a mount is id-mapped by the container's own user namespace.
+    /// Whether anything is id-mapped by the container's own user namespace.
     pub fn needs_user_namespace(&self) -> bool {
         let idmap = |op: &Op| match op {
             Op::Attach(attach) => attach.change.idmap,
             Op::Remount { change, .. } => change.idmap,
             _ => None,
         };
-        self.ops.iter().filter_map(idmap).any(|idmap| idmap.ids == Ids::Container)
+        self.map_root || self.ops.iter().filter_map(idmap).any(|idmap| idmap.ids == Ids::Container)
     }
 }
 

@@ -93,7 +93,8 @@ pub fn plan(config: &Config, request: &Request, facts: &Facts) -> Result<Plan> {
     planner.protection()?;
     let Planner { sources, idmaps, ops, .. } = planner;
     let rootfs = facts.bundle.join(&config.root.path);
-    Ok(Plan { rootfs, propagation: config.linux.rootfs_propagation, owner, sources, idmaps, ops })
+    let (map_root, propagation) = (config.root.idmap, config.linux.rootfs_propagation);
+    Ok(Plan { rootfs, map_root, propagation, owner, sources, idmaps, ops })
 }
 
 struct Planner<'a> {

@@ -1,6 +1,7 @@
 //! Namespaces and id maps.
 
 pub mod apply;
+pub mod choice;
 pub mod idmap;
 pub mod members;
 pub mod plan;

@@ -1,6 +1,8 @@
 //! Subordinate ids: who may map which ids of the host, and which ranges are free. All but [`maps_of`] is pure; the texts
 //! come from /etc/subuid, /etc/subgid (subuid(5)) and /proc/PID/uid_map (user_namespaces(7)).
 
+pub use crate::host::ids::Range;
+
 use super::plan::Maps;
 use crate::{
     error::{Context, Result},
@@ -9,37 +11,9 @@ use crate::{
 };
 use std::{fs, io::ErrorKind};
 
-/// Ids of the host, `count` of them from `start` on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Range {
-    /// The first id.
-    pub start: u32,
-    /// How many; at least one, and none above `u32::MAX`.
-    pub count: u32,
-}
-
-impl Range {
-    fn new(start: &str, count: &str) -> Option<Self> {
-        let (start, count): (u32, u32) = (start.parse().ok()?, count.parse().ok()?);
-        (count > 0 && start.checked_add(count - 1).is_some()).then_some(Self { start, count })
-    }
-
-    fn end(self) -> u64 {
-        u64::from(self.start) + u64::from(self.count)
-    }
-
-    fn overlaps(self, other: Self) -> bool {
-        u64::from(self.start) < other.end() && u64::from(other.start) < self.end()
-    }
-}
-
 /// How many ids a container made by root gets, and what its range is aligned to; the size that Kubernetes gives to a
 /// pod (KEP-127).
 pub const RANGE: u32 = 65_536;
-
-/// Where ranges for containers made by root begin: the first 64 Ki are the host's own, the next are left to
-/// administrators who count from there.
-const FIRST_FREE: u32 = 2 * RANGE;
 
 /// The lines of /etc/subuid or /etc/subgid, owner first. What is no such line is skipped, as shadow does.
 fn lines(text: &str) -> impl Iterator<Item = (&str, Range)> {
@@ -47,14 +21,15 @@ fn lines(text: &str) -> impl Iterator<Item = (&str, Range)> {
         let mut fields = line.trim().split(':');
         let (owner, start, count) = (fields.next()?, fields.next()?, fields.next()?);
         let is_whole = fields.next().is_none() && !owner.is_empty();
-        Range::new(start, count).filter(|_| is_whole).map(|range| (owner, range))
+        Range::parse(start, count).filter(|_| is_whole).map(|range| (owner, range))
     })
 }
 
 /// The ranges that a file of subordinate ids gives to a user, who may be named or numbered there (newuidmap(1)).
-pub fn ranges_of(text: &str, user: &str, uid: u32) -> Vec<Range> {
-    let number = uid.to_string();
-    lines(text).filter(|(owner, _)| *owner == user || *owner == number).map(|(_, range)| range).collect()
+pub fn ranges_of(text: &str, user: &str, uid: Option<u32>) -> Vec<Range> {
+    let number = uid.map(|uid| uid.to_string());
+    let is_owner = |owner: &str| owner == user || Some(owner) == number.as_deref();
+    lines(text).filter(|(owner, _)| is_owner(owner)).map(|(_, range)| range).collect()
 }
 
 /// Every range that a file of subordinate ids gives to anybody.
@@ -79,7 +54,7 @@ fn map_lines(text: &str) -> impl Iterator<Item = (u32, Range)> {
     text.lines().filter_map(|line| {
         let mut fields = line.split_whitespace();
         let (inside, start, count) = (fields.next()?, fields.next()?, fields.next()?);
-        Some((inside.parse().ok()?, Range::new(start, count)?))
+        Some((inside.parse().ok()?, Range::parse(start, count)?))
     })
 }
 
@@ -98,20 +73,56 @@ pub fn for_user(own: u32, ranges: &[Range]) -> Vec<IdMap> {
     map
 }
 
-/// The first aligned range of [`RANGE`] ids from 131072 on that touches none of `taken`.
-pub fn free_range(taken: &[Range]) -> Option<IdMap> {
-    (FIRST_FREE / RANGE..u32::MAX / RANGE)
-        .map(|number| Range { start: number * RANGE, count: RANGE })
-        .find(|range| !taken.iter().any(|other| other.overlaps(*range)))
-        .map(|range| IdMap { container: 0, host: range.start, size: range.count })
+/// The first place among `pool` where `size` ids are free: whole blocks of [`RANGE`] ids from the start of a range of the
+/// pool on, as the kubelet counts them, or a block of the next power of two for less.
+pub fn fit(pool: &[Range], taken: &[Range], size: u32) -> Option<Range> {
+    let count = match size {
+        ..RANGE => size.checked_next_power_of_two()?,
+        _ => size.checked_next_multiple_of(RANGE)?,
+    };
+    let block = u64::from(count.min(RANGE));
+    let mut taken: Vec<Range> = taken.to_vec();
+    taken.sort_unstable_by_key(|range| range.start);
+    pool.iter().find_map(|range| {
+        let mut start = u64::from(range.start);
+        for other in &taken {
+            if start < other.end() && u64::from(other.start) < start + u64::from(count) {
+                let past = other.end() - u64::from(range.start);
+                start = u64::from(range.start) + past.next_multiple_of(block);
+            }
+        }
+        let fits = start + u64::from(count) <= range.end();
+        u32::try_from(start).ok().filter(|_| fits).map(|start| Range { start, count })
+    })
+}
+
+/// The ids that are in both, without those of the host's first block.
+pub fn common(left: &[Range], right: &[Range]) -> Vec<Range> {
+    let both = left.iter().flat_map(|one| right.iter().map(move |other| (*one, *other)));
+    both.filter_map(|(one, other)| {
+        let start = one.start.max(other.start).max(RANGE);
+        let end = one.end().min(other.end());
+        let count = u32::try_from(end.checked_sub(u64::from(start))?).ok()?;
+        (count > 0).then_some(Range { start, count })
+    })
+    .collect()
+}
+
+/// Where ranges begin that /etc/subuid and /etc/subgid give to nobody: the first 64 Ki are the host's own, the next are left
+/// to administrators who count from there.
+pub const UNCLAIMED: Range = Range { start: 2 * RANGE, count: u32::MAX - 2 * RANGE };
+
+/// The ids inside a uid_map or gid_map.
+pub fn inside_map(text: &str) -> Vec<Range> {
+    map_lines(text).map(|(start, range)| Range { start, ..range }).collect()
 }
 
 /// The maps of an unprivileged caller ([`for_user`]); none where /etc/subuid or /etc/subgid gives it nothing. Both files
 /// are keyed by user: newgidmap(1) looks for the caller's name, not for its group's.
 pub fn maps_of(uid: u32, gid: u32) -> Result<Option<Maps>> {
     let user = passwd::name_of(uid);
-    let uids = ranges_of(&read("/etc/subuid")?, &user, uid);
-    let gids = ranges_of(&read("/etc/subgid")?, &user, uid);
+    let uids = ranges_of(&read("/etc/subuid")?, &user, Some(uid));
+    let gids = ranges_of(&read("/etc/subgid")?, &user, Some(uid));
     let has_both = !uids.is_empty() && !gids.is_empty();
     Ok(has_both.then(|| Maps { uids: for_user(uid, &uids), gids: for_user(gid, &gids) }))
 }
@@ -142,12 +153,12 @@ mod tests {
     #[test]
     fn a_user_owns_lines_by_name_and_by_number() {
         assert_eq!(
-            ranges_of(SUBUID, "ann", 1000),
+            ranges_of(SUBUID, "ann", Some(1000)),
             [range(100_000, 65_536), range(300_000, 10), range(400_000, 5)]
         );
-        assert_eq!(ranges_of(SUBUID, "bob", 1), [range(165_536, 65_536)]);
-        assert_eq!(ranges_of(SUBUID, "an", 100), []);
-        assert_eq!(ranges_of("root:0:4294967295", "root", 0), [range(0, u32::MAX)]);
+        assert_eq!(ranges_of(SUBUID, "bob", None), [range(165_536, 65_536)]);
+        assert_eq!(ranges_of(SUBUID, "an", Some(100)), []);
+        assert_eq!(ranges_of("root:0:4294967295", "root", Some(0)), [range(0, u32::MAX)]);
         assert_eq!(all_ranges(SUBUID).len(), 4, "broken lines are skipped");
     }
 
@@ -165,12 +176,39 @@ mod tests {
     }
 
     #[test]
-    fn root_gets_the_first_range_that_nobody_has() {
-        assert_eq!(free_range(&[]), Some(map(0, 131_072, RANGE)));
-        assert_eq!(free_range(&all_ranges(SUBUID)), Some(map(0, 327_680, RANGE)));
-        assert_eq!(free_range(&[range(131_072, 1)]), Some(map(0, 196_608, RANGE)));
-        assert_eq!(free_range(&[range(131_071, 1), range(196_608, 1)]), Some(map(0, 131_072, RANGE)));
-        assert_eq!(free_range(&[range(0, u32::MAX)]), None);
+    fn a_range_is_the_first_free_place() {
+        let free =
+            |taken: &[Range], size| fit(&[UNCLAIMED], taken, size).map(|range| (range.start, range.count));
+        assert_eq!(free(&[], RANGE), Some((131_072, RANGE)));
+        assert_eq!(free(&all_ranges(SUBUID), RANGE), Some((327_680, RANGE)));
+        assert_eq!(free(&[range(131_072, 1)], RANGE), Some((196_608, RANGE)));
+        assert_eq!(free(&[range(131_071, 1), range(196_608, 1)], RANGE), Some((131_072, RANGE)));
+        assert_eq!(free(&[range(0, u32::MAX)], RANGE), None);
+        assert_eq!(free(&[range(196_608, 1), range(131_072, 1)], RANGE + 1), Some((262_144, 2 * RANGE)));
+        assert_eq!(free(&[range(131_072, 100)], 100), Some((131_200, 128)));
+        assert_eq!(free(&[], u32::MAX), None);
+    }
+
+    #[test]
+    fn blocks_count_from_the_start_of_their_pool() {
+        let pool = [range(100_000, RANGE), range(300_000, 2 * RANGE)];
+        assert_eq!(fit(&pool, &[], RANGE), Some(range(100_000, RANGE)));
+        assert_eq!(fit(&pool, &[range(100_000, RANGE)], RANGE), Some(range(300_000, RANGE)));
+        assert_eq!(
+            fit(&pool, &[range(100_000, RANGE), range(300_000, 1)], RANGE),
+            Some(range(365_536, RANGE))
+        );
+        assert_eq!(fit(&pool, &[], 2 * RANGE), Some(range(300_000, 2 * RANGE)));
+        assert_eq!(fit(&pool, &[], 3 * RANGE), None);
+        assert_eq!(fit(&[], &[], 1), None);
+    }
+
+    #[test]
+    fn a_pool_is_what_both_files_give() {
+        assert_eq!(common(&[range(100_000, 10)], &[range(100_005, 10)]), [range(100_005, 5)]);
+        assert_eq!(common(&[range(0, u32::MAX)], &[range(0, 70_000)]), [range(RANGE, 70_000 - RANGE)]);
+        assert_eq!(common(&[range(100_000, 10)], &[range(100_010, 10)]), []);
+        assert_eq!(common(&[range(5, 10)], &[range(5, 10)]), []);
     }
 
     #[test]

@@ -187,7 +187,8 @@ impl Steps<'_> {
         let mounts = &plan.mounts;
         let owner = mounts.owner;
         let root = mounts.rootfs.display();
-        self.add("root", format_args!("mount the root {root}, owned by {}:{}", owner.uid, owner.gid));
+        let mapped = if mounts.map_root { ", id-mapped" } else { "" };
+        self.add("root", format_args!("mount the root {root}, owned by {}:{}{mapped}", owner.uid, owner.gid));
         for (id, lines) in mounts.idmaps.iter().enumerate() {
             self.add("idmap", format_args!("idmap {id}: {:?} {:?}", lines.uids, lines.gids));
         }

@@ -1,6 +1,9 @@
 //! The validated configuration of a container: what a config.json says, with nothing left to interpret.
 
-use super::{linux::Linux, mount::Mount};
+use super::{
+    linux::{IdMap, Linux, Namespace, NamespaceKind},
+    mount::{Mount, MountIds},
+};
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 /// A whole config.json (OCI runtime-spec 1.3, config.md), valid by construction.
@@ -28,6 +31,30 @@ pub struct Config {
     pub warnings: Vec<String>,
 }
 
+impl Config {
+    /// Gives the container a new user namespace with these ids. A mount that had the ids of the former one has these.
+    pub fn set_user_namespace(&mut self, uids: Vec<IdMap>, gids: Vec<IdMap>) {
+        for idmap in self.mounts.iter_mut().filter_map(|mount| mount.idmap.as_mut()) {
+            let is_former = |ids: &MountIds| {
+                matches!(ids, MountIds::Own { uids, gids }
+                    if *uids == self.linux.uid_mappings && *gids == self.linux.gid_mappings)
+            };
+            if is_former(&idmap.ids) {
+                idmap.ids = MountIds::Container;
+            }
+        }
+        self.remove_user_namespace();
+        self.linux.namespaces.push(Namespace { kind: NamespaceKind::User, path: None });
+        (self.linux.uid_mappings, self.linux.gid_mappings) = (uids, gids);
+    }
+
+    /// Leaves the container in the user namespace of the caller.
+    pub fn remove_user_namespace(&mut self) {
+        self.linux.namespaces.retain(|entry| entry.kind != NamespaceKind::User);
+        (self.linux.uid_mappings, self.linux.gid_mappings) = Default::default();
+    }
+}
+
 /// `root`.
 #[derive(Clone, Debug)]
 pub struct Root {
@@ -35,6 +62,8 @@ pub struct Root {
     pub path: PathBuf,
     /// `readonly`.
     pub readonly: bool,
+    /// The container's ids are those on disk: the root is seen through an id-mapped mount.
+    pub idmap: bool,
 }
 
 /// `process`, also the document that `exec --process` reads.

@@ -36,23 +36,64 @@ const RESOURCES: &str = r#"
 const NETWORK: &str = r#"
       { "type": "network" },"#;
 
+const USER: &str = r#"
+      { "type": "user" },"#;
+
 /// What the example is for.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct ExampleOptions {
-    /// `linux.uidMappings`; like the gid mappings not empty, or the document does not load.
-    pub uid_mappings: Vec<IdMap>,
-    /// `linux.gidMappings`.
-    pub gid_mappings: Vec<IdMap>,
+    /// Whose ids the container has.
+    pub users: Users,
     /// For a caller without privileges, as runc has it: the host's network and /sys, no resources.
     pub rootless: bool,
     /// No masked and no read-only paths.
     pub unmasked: bool,
 }
 
+/// Whose ids the container of an example has.
+#[derive(Clone, Debug)]
+pub enum Users {
+    /// The host's.
+    Hosts,
+    /// These.
+    Mapped {
+        /// `linux.uidMappings`; like the gid mappings not empty, or the document does not load.
+        uids: Vec<IdMap>,
+        /// `linux.gidMappings`.
+        gids: Vec<IdMap>,
+    },
+    /// What an annotation says when the container is made.
+    Annotated {
+        /// `io.urun.userns`
+        name: &'static str,
+        /// Its value.
+        choice: String,
+    },
+}
+
 /// The example as indented JSON with a line end.
 pub fn document(options: &ExampleOptions) -> String {
-    let has_tty =
-        options.gid_mappings.iter().any(|line| line.container <= TTY && TTY - line.container < line.size);
+    let (has_tty, users) = match &options.users {
+        Users::Hosts => (true, ""),
+        Users::Mapped { gids, .. } => {
+            (gids.iter().any(|line| line.container <= TTY && TTY - line.container < line.size), USER)
+        }
+        Users::Annotated { .. } => (true, USER),
+    };
+    let maps = match &options.users {
+        Users::Mapped { uids, gids } => {
+            format!(
+                "\n    \"uidMappings\": [{}],\n    \"gidMappings\": [{}],",
+                mappings(uids),
+                mappings(gids)
+            )
+        }
+        _ => String::new(),
+    };
+    let annotations = match &options.users {
+        Users::Annotated { name, choice } => format!("\n  \"annotations\": {{ \"{name}\": \"{choice}\" }},"),
+        _ => String::new(),
+    };
     let gid = if has_tty { r#", "gid=5""# } else { "" };
     let devpts = format!(r#""nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"{gid}"#);
     let (sysfs, resources, network) =
@@ -63,8 +104,9 @@ pub fn document(options: &ExampleOptions) -> String {
         ("@VERSION@", OCI_VERSION_MAX),
         ("@DEVPTS@", &devpts),
         ("@SYSFS@", sysfs),
-        ("@UIDS@", &mappings(&options.uid_mappings)),
-        ("@GIDS@", &mappings(&options.gid_mappings)),
+        ("@ANNOTATIONS@", &annotations),
+        ("@MAPS@", &maps),
+        ("@USER@", users),
         ("@RESOURCES@", resources),
         ("@NETWORK@", network),
         ("@MASKED@", &paths(masked)),
@@ -94,9 +136,13 @@ mod tests {
     use super::*;
     use crate::spec::{self, NamespaceKind, mount::Parameter};
 
+    fn line(size: u32) -> Vec<IdMap> {
+        vec![IdMap { container: 0, host: 100_000, size }]
+    }
+
     fn options(size: u32) -> ExampleOptions {
-        let mappings = vec![IdMap { container: 0, host: 100_000, size }];
-        ExampleOptions { uid_mappings: mappings.clone(), gid_mappings: mappings, ..ExampleOptions::default() }
+        let users = Users::Mapped { uids: line(size), gids: line(size) };
+        ExampleOptions { users, rootless: false, unmasked: false }
     }
 
     #[test]
@@ -107,7 +153,7 @@ mod tests {
                     let text = document(&ExampleOptions { rootless, unmasked, ..options(size) });
                     let config = spec::load(text.as_bytes()).unwrap();
                     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
-                    assert_eq!(config.linux.uid_mappings, options(size).uid_mappings);
+                    assert_eq!(config.linux.uid_mappings, line(size));
                     assert_eq!(config.linux.masked_paths.is_empty(), unmasked);
                     assert_eq!(config.linux.readonly_paths.is_empty(), unmasked);
                     assert_eq!(config.linux.namespace(NamespaceKind::Network).is_none(), rootless);
@@ -117,6 +163,22 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn users_are_the_hosts_or_chosen_late() {
+        let load = |users| {
+            let text = document(&ExampleOptions { users, ..options(1) });
+            assert!(!text.contains('@'), "{text}");
+            spec::load(text.as_bytes()).unwrap()
+        };
+        let config = load(Users::Hosts);
+        assert!(config.linux.namespace(NamespaceKind::User).is_none() && config.annotations.is_empty());
+        let config = load(Users::Annotated { name: "io.urun.userns", choice: "auto:size=9".to_owned() });
+        assert!(
+            config.linux.namespace(NamespaceKind::User).is_some() && config.linux.uid_mappings.is_empty()
+        );
+        assert_eq!(config.annotations["io.urun.userns"], "auto:size=9");
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! Containers on disk: their ids, what is stored about each, and what each is doing.
 
+pub mod claims;
 pub mod document;
 pub mod id;
 pub mod record;
 pub mod status;
 pub mod store;
 
+pub use claims::{Claims, Holder};
 pub use document::document;
 pub use id::ContainerId;
 pub use record::{Driver, Init, PidNamespace, Record, Stage};

@@ -4,6 +4,7 @@ use super::id::ContainerId;
 use crate::{
     bail,
     error::{Context, Error, Result},
+    host::ids::Range,
 };
 use serde_json::{Map, Value, json};
 use std::{
@@ -47,6 +48,8 @@ pub struct Record {
     pub resources: Value,
     /// Intel RDT groups that end with the container, relative to the resctrl file system, in the order of their removal.
     pub rdt: Vec<PathBuf>,
+    /// The ids of the host that only this container has ([`super::claims`]).
+    pub id_range: Option<Range>,
     /// Fields of a newer program.
     pub unknown: Map<String, Value>,
 }
@@ -135,6 +138,7 @@ impl Record {
             cgroup: Value::Null,
             resources: Value::Null,
             rdt: Vec::new(),
+            id_range: None,
             unknown: Map::new(),
         }
     }
@@ -159,6 +163,7 @@ impl Record {
             ("cgroup", self.cgroup.clone()),
             ("resources", self.resources.clone()),
             ("rdt", self.rdt.iter().map(|path| text(path)).collect::<Result<Vec<_>>>()?.into()),
+            ("idRange", self.id_range.map(|range| range.to_string()).into()),
         ] {
             fields.insert(name.to_owned(), value);
         }
@@ -190,6 +195,7 @@ impl Record {
             cgroup: fields.take("cgroup"),
             resources: fields.take("resources"),
             rdt: fields.paths("rdt")?,
+            id_range: fields.id_range()?,
             unknown: fields.0,
         };
         Ok(record)
@@ -242,6 +248,16 @@ impl Fields {
             other => Err(wrong(&name, &other)),
         });
         pairs.collect()
+    }
+
+    fn id_range(&mut self) -> Result<Option<Range>> {
+        match self.take("idRange") {
+            Value::Null => Ok(None),
+            value => match value.as_str().and_then(Range::from_text) {
+                None => Err(wrong("idRange", &value)),
+                range => Ok(range),
+            },
+        }
     }
 
     fn init(&mut self) -> Result<Option<Init>> {

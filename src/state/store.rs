@@ -112,6 +112,19 @@ impl Store {
         Ok(ids)
     }
 
+    /// Makes a directory for something else than a container, whose name no container can have, and opens it.
+    pub(super) fn make_directory(&mut self, name: &str) -> Result<OwnedFd> {
+        self.make_root().with_context(|| format!("make state root {}", self.path.display()))?;
+        let step = || format!("make {}", self.path.join(name).display());
+        let Some(root) = &self.dir else { bail!("{}: it is gone", step()) };
+        match mkdirat(root, name, Mode::S_IRWXU) {
+            Ok(()) | Err(Errno::EEXIST) => {}
+            Err(errno) => return Err(errno).with_context(step),
+        }
+        let dir = openat(root, name, DIRECTORY | OFlag::O_NOFOLLOW, Mode::empty()).with_context(step)?;
+        ours(&dir).with_context(step).map(|()| dir)
+    }
+
     fn make_root(&mut self) -> Result<()> {
         if self.dir.is_none() {
             DirBuilder::new().recursive(true).mode(0o700).create(&self.path).context("mkdir")?;
@@ -137,7 +150,7 @@ impl Store {
     }
 }
 
-const DIRECTORY: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
+pub(super) const DIRECTORY: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
 
 fn open_root(path: &Path) -> Result<Option<OwnedFd>> {
     let dir = match nix::fcntl::open(path, DIRECTORY, Mode::empty()) {
@@ -148,8 +161,26 @@ fn open_root(path: &Path) -> Result<Option<OwnedFd>> {
     Ok(Some(dir))
 }
 
+/// Takes the lock of a directory; none where another holder keeps it longer than `patience`.
+pub(super) fn lock_directory(dir: &OwnedFd, patience: Duration) -> Result<Option<Flock<OwnedFd>>> {
+    let deadline = Instant::now() + patience;
+    let mut pause = Duration::from_millis(1);
+    // A descriptor of its own: flock(2) holds the open file description, not the directory.
+    let mut fd = openat(dir, ".", DIRECTORY, Mode::empty()).context("open")?;
+    loop {
+        match Flock::lock(fd, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => return Ok(Some(lock)),
+            Err((back, Errno::EWOULDBLOCK | Errno::EINTR)) if Instant::now() < deadline => fd = back,
+            Err((_, Errno::EWOULDBLOCK)) => return Ok(None),
+            Err((_, errno)) => return Err(errno.into()),
+        }
+        sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(20));
+    }
+}
+
 /// Refuses a directory that somebody else could have filled.
-fn ours(dir: &OwnedFd) -> Result<()> {
+pub(super) fn ours(dir: &OwnedFd) -> Result<()> {
     let stat = fstat(dir).context("stat")?;
     if stat.st_uid != geteuid().as_raw() {
         return Err(Error::new(format_args!("it belongs to uid {}, not to uid {}", stat.st_uid, geteuid()))
@@ -203,28 +234,11 @@ impl Entry {
         if self.lock.is_some() {
             return Ok(());
         }
-        let deadline = Instant::now() + patience;
-        let mut pause = Duration::from_millis(1);
-        // A descriptor of its own: flock(2) holds the open file description, not the directory.
-        let mut fd =
-            openat(&self.dir, ".", DIRECTORY, Mode::empty()).context("open the directory to lock")?;
-        self.lock = loop {
-            match Flock::lock(fd, FlockArg::LockExclusiveNonblock) {
-                Ok(lock) => break Some(lock),
-                Err((back, Errno::EWOULDBLOCK | Errno::EINTR)) if Instant::now() < deadline => fd = back,
-                Err((_, Errno::EWOULDBLOCK)) => {
-                    bail!(
-                        "container \"{}\" is busy: another urun is creating, starting or deleting it",
-                        self.id
-                    )
-                }
-                Err((_, errno)) => {
-                    return Err(errno).with_context(|| format!("lock {}", self.path.display()));
-                }
-            }
-            sleep(pause);
-            pause = (pause * 2).min(Duration::from_millis(20));
-        };
+        self.lock =
+            lock_directory(&self.dir, patience).with_context(|| format!("lock {}", self.path.display()))?;
+        if self.lock.is_none() {
+            bail!("container \"{}\" is busy: another urun is creating, starting or deleting it", self.id);
+        }
         if self.is_linked()? {
             return Ok(());
         }

@@ -86,8 +86,7 @@ fn example(host: Host) -> String {
         _ => vec![line(0, 524_288, 65_536)],
     };
     example::document(&example::ExampleOptions {
-        uid_mappings: mappings.clone(),
-        gid_mappings: mappings,
+        users: example::Users::Mapped { uids: mappings.clone(), gids: mappings },
         rootless: matches!(host, Host::Range | Host::Single),
         unmasked: false,
     })

@@ -8,7 +8,8 @@ use std::fmt::{self, Formatter};
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        writeln!(f, "root {} owned by {}:{}", self.rootfs.display(), self.owner.uid, self.owner.gid)?;
+        let mapped = if self.map_root { ", id-mapped" } else { "" };
+        writeln!(f, "root {} owned by {}:{}{mapped}", self.rootfs.display(), self.owner.uid, self.owner.gid)?;
         for (id, source) in self.sources.iter().enumerate() {
             writeln!(f, "source {id}: {source}")?;
         }

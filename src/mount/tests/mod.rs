@@ -17,7 +17,7 @@ use std::{collections::BTreeMap, path::Path};
 fn config(root: &Path) -> Config {
     Config {
         oci_version: "1.3.0".into(),
-        root: Root { path: root.into(), readonly: false },
+        root: Root { path: root.into(), readonly: false, idmap: false },
         process: None,
         hostname: None,
         domainname: None,

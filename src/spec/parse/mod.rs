@@ -107,7 +107,7 @@ fn config(node: Node<'_>) -> Config {
 fn empty() -> Config {
     Config {
         oci_version: String::new(),
-        root: Root { path: PathBuf::new(), readonly: false },
+        root: Root { path: PathBuf::new(), readonly: false, idmap: false },
         process: None,
         hostname: None,
         domainname: None,
@@ -127,7 +127,7 @@ fn root(node: Node<'_>) -> Root {
     if path.as_ref().is_some_and(|path| path.as_os_str().is_empty()) {
         node.get("path").error("is empty");
     }
-    Root { path: path.unwrap_or_default(), readonly: node.get("readonly").is_true() }
+    Root { path: path.unwrap_or_default(), readonly: node.get("readonly").is_true(), idmap: false }
 }
 
 /// A name of the uts namespace, which needs one: a new one or one to join (runc; the host's name is not ours to set).
