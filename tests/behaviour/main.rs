@@ -41,3 +41,4 @@ mod sudden_death;
 mod systemd;
 mod terminal;
 mod update;
+mod userns;

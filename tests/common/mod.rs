@@ -18,7 +18,7 @@ mod scratch;
 mod subject;
 mod traces;
 
-pub use bundle::{Bundle, copy_program};
+pub use bundle::{Bundle, copy_program, own_tree};
 pub use config::{CHROMIUM_SAFE_CAPS, DEFAULT_CAPS, MASKED, READONLY, caps, set};
 pub use console::{ConsoleSocket, Pty, read_until, receive_fd};
 pub use container::Container;
