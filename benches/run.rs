@@ -22,7 +22,7 @@ use urun::{
     error::{Context, Error, Result},
     spec::{
         IdMap,
-        example::{ExampleOptions, document},
+        example::{ExampleOptions, Users, document},
     },
 };
 
@@ -222,8 +222,11 @@ impl Work {
 /// The example that `urun spec` writes, for a program that ends at once.
 fn plain() -> Result<Value> {
     let line = vec![IdMap { container: 0, host: 100_000, size: 65_536 }];
-    let options =
-        ExampleOptions { uid_mappings: line.clone(), gid_mappings: line, ..ExampleOptions::default() };
+    let options = ExampleOptions {
+        users: Users::Mapped { uids: line.clone(), gids: line },
+        rootless: false,
+        unmasked: false,
+    };
     let mut config: Value = serde_json::from_str(&document(&options)).map_err(Error::new)?;
     config["process"]["terminal"] = json!(false);
     config["process"]["args"] = json!(["/bin/true"]);

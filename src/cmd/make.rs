@@ -71,14 +71,9 @@ pub fn make(request: &CreateRequest, waits: Waits, log: &Log) -> Result<Made> {
     let mut config = spec::load(&bytes).with_context(|| request.config.display().to_string())?;
     check_terminal(&config, request)?;
     let caller = Caller::probe(&proc)?;
-    let range = userns::choose(&mut config, request, &caller, &proc, log)?;
-    let given = Given { descriptors, proc, bytes, config, caller, range };
-    given.make(request, waits, log).map_err(|error| {
-        match range.map(|range| ranges::abandon(range, &request.state_root)) {
-            Some(Err(failure)) => error.also(&failure),
-            _ => error,
-        }
-    })
+    let lent = userns::Chooser { caller: &caller, proc: &proc, request, log }.choose(&mut config)?;
+    let given = Given { descriptors, proc, bytes, config, caller, range: lent.range() };
+    lent.settle(given.make(request, waits, log), &request.state_root)
 }
 
 /// What a container is made from.
@@ -225,14 +220,7 @@ impl Attempt<'_> {
         let joins = ns::apply::open(&self.plan.namespaces.joins)?;
         let mount = self.plan.namespaces.mount_path.as_deref().map(ns::apply::open_one).transpose()?;
         cgroup::apply::refuse_in_use(&self.plan.cgroup)?;
-        if let Some(range) = self.record.id_range {
-            ranges::assign(range, &self.entry)?;
-        }
-        // On disk before the first thing that would outlive a crash.
-        self.record.rdt.clone_from(&self.plan.rdt.owned);
-        self.record.cgroup = self.plan.cgroup.record().to_json();
-        self.entry.save_config(&config)?;
-        self.entry.save(&self.record)?;
+        self.store(&config)?;
         if notifies {
             self.entry.make_directory(notify::DIRECTORY)?;
         }
@@ -285,6 +273,17 @@ impl Attempt<'_> {
             });
         }
         Ok(launched)
+    }
+
+    /// On disk before the first thing that would outlive a crash.
+    fn store(&mut self, config: &[u8]) -> Result<()> {
+        if let Some(range) = self.record.id_range {
+            ranges::assign(range, &self.entry)?;
+        }
+        self.record.rdt.clone_from(&self.plan.rdt.owned);
+        self.record.cgroup = self.plan.cgroup.record().to_json();
+        self.entry.save_config(config)?;
+        self.entry.save(&self.record)
     }
 
     /// What has to be in place before anybody is told that the container exists.

@@ -19,7 +19,8 @@ use std::path::Path;
 const OWNERS: [&str; 2] = ["urun", "containers"];
 
 /// Ids to choose from.
-struct Pool {
+#[derive(Debug)]
+pub struct Pool {
     /// Whose they are, for errors.
     whose: String,
     ranges: Vec<Range>,
@@ -28,8 +29,7 @@ struct Pool {
 }
 
 /// A range of `size` ids that nobody else has, claimed for this process.
-pub fn claim(size: u32, caller: &Caller, proc: &Proc, state_root: &Path) -> Result<Range> {
-    let pool = Pool::find(caller, proc)?;
+pub fn claim(pool: &Pool, size: u32, state_root: &Path) -> Result<Range> {
     let mut store = store(state_root)?;
     let claims = Claims::open(&mut store)?;
     let range = match pool.fit(&claims, size)? {
@@ -93,8 +93,8 @@ fn myself() -> Result<Holder> {
 }
 
 impl Pool {
-    /// The subordinate ids of the first owner who has any; else, for real root, what nobody has.
-    fn find(caller: &Caller, proc: &Proc) -> Result<Self> {
+    /// The subordinate ids of the first owner who has any.
+    pub fn subordinate(caller: &Caller, proc: &Proc) -> Result<Option<Self>> {
         let (uids, gids) = (subid::read("/etc/subuid")?, subid::read("/etc/subgid")?);
         let name = passwd::name_of(caller.euid);
         let owners =
@@ -107,8 +107,13 @@ impl Pool {
             }
             let taken = if owner == OWNERS[0] { Vec::new() } else { in_use(proc)? };
             let whose = format!("those that /etc/subuid and /etc/subgid give to {owner}");
-            return Ok(Self { whose, ranges: within(&ranges, caller, proc)?, taken });
+            return Ok(Some(Self { whose, ranges: within(&ranges, caller, proc)?, taken }));
         }
+        Ok(None)
+    }
+
+    /// What nobody has, for a caller who is root.
+    pub fn rest(caller: &Caller, proc: &Proc) -> Result<Self> {
         match caller.initial {
             true => Self::unclaimed(vec![UNCLAIMED], proc),
             false => Self::unclaimed(within(&[Range { start: 0, count: u32::MAX }], caller, proc)?, proc),

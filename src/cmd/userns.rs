@@ -1,10 +1,10 @@
 //! `--userns` and `io.urun.userns`: config.json as it is with the ids that were chosen.
 
-use super::ranges;
+use super::ranges::{self, Pool};
 use crate::{
-    cli::CreateRequest,
+    cli::{CreateRequest, Name},
     error::{Context, Error, Result},
-    host::{caller::Caller, passwd},
+    host::{caller, passwd},
     log::Log,
     mount,
     ns::{
@@ -13,78 +13,172 @@ use crate::{
         subid::{self, Range},
     },
     spec::{Config, NamespaceKind},
-    sys::proc::Proc,
+    sys::{fork::NamespaceHolder, proc::Proc},
+    systemd::nsresource,
 };
-use std::{os::unix::fs::PermissionsExt, path::Path};
+use std::{
+    os::{fd::AsFd, unix::fs::PermissionsExt},
+    path::Path,
+};
 
-/// Puts the choice of the flag, else of the annotation, in place of what config.json says of users. A range that was claimed for
-/// it is returned; it has to be given back when there will be no container.
-pub fn choose(
-    config: &mut Config,
-    request: &CreateRequest,
-    caller: &Caller,
-    proc: &Proc,
-    log: &Log,
-) -> Result<Option<Range>> {
-    let path = config.linux.namespace(NamespaceKind::User).and_then(|entry| entry.path.clone());
-    let annotation = || {
-        let text = config.annotations.get(ANNOTATION)?;
-        Some(text.parse::<Choice>().with_context(|| format!("annotations[{ANNOTATION:?}]")))
-    };
-    let choice = match (&request.userns, path) {
-        (Some(_), Some(path)) => {
-            return Err(Error::new(format_args!(
-                "--userns: linux.namespaces joins the user namespace {}, whose ids are what they are",
-                path.display()
-            ))
-            .hint("leave --userns out, or take the path out of config.json"));
+/// Who chooses.
+#[allow(missing_debug_implementations)]
+pub struct Chooser<'a> {
+    /// The rights.
+    pub caller: &'a caller::Caller,
+    /// What is looked at.
+    pub proc: &'a Proc,
+    /// The flag, the bundle and the state root.
+    pub request: &'a CreateRequest,
+    /// Where it is told what was chosen.
+    pub log: &'a Log,
+}
+
+/// What a container was lent.
+#[derive(Debug)]
+pub enum Lent {
+    /// Nothing.
+    Nothing,
+    /// A claimed range.
+    Range(Range),
+    /// A user namespace that lasts as long as somebody is in it: this child, until the container is.
+    Namespace(NamespaceHolder),
+}
+
+impl Lent {
+    /// The range that the container's record has to name.
+    pub fn range(&self) -> Option<Range> {
+        match self {
+            Self::Range(range) => Some(*range),
+            Self::Nothing | Self::Namespace(_) => None,
         }
-        (Some(choice), None) => choice.clone(),
-        // An annotation of a pod stands in every container of it, and all but the first join.
-        (None, Some(_)) => return Ok(None),
-        (None, None) => match annotation().transpose()? {
-            Some(choice) => choice,
-            None => return Ok(None),
-        },
-    };
-    let rootfs = request.bundle.join(&config.root.path);
-    match choice {
-        Choice::Host => host(config, caller).map(|()| None),
-        Choice::Map(maps) => {
-            config.set_user_namespace(maps.uids, maps.gids);
-            Ok(None)
+    }
+
+    /// Takes back what the container that was `made` or not does not need.
+    pub fn settle<T>(self, made: Result<T>, state_root: &Path) -> Result<T> {
+        let back = match (self, &made) {
+            (Self::Range(range), Err(_)) => ranges::abandon(range, state_root),
+            (Self::Namespace(holder), _) => holder.stop(),
+            (Self::Range(_) | Self::Nothing, _) => Ok(()),
+        };
+        match (made, back) {
+            (Err(error), Err(failure)) => Err(error.also(&failure)),
+            (made, _) => made,
         }
-        Choice::KeepId(keep) => {
-            let maps = keep_id(keep, caller)?;
-            config.set_user_namespace(maps.uids, maps.gids);
-            Ok(None)
-        }
-        Choice::Auto(auto) => automatic(config, &auto, &rootfs, caller, proc, request).inspect(|range| {
-            log.debug(format_args!("userns auto: host ids {} to {}", range.start, range.last()));
-            if caller.is_host_root() && is_open_to_others(&rootfs) {
-                log.warning(format_args!(
-                    "{}: others on this host can reach it, and root of the container can leave set-user-ID files of real root \
-                     there: chmod 0700 the bundle",
-                    rootfs.display()
-                ));
-            }
-        }).map(Some),
     }
 }
 
-fn host(config: &mut Config, caller: &Caller) -> Result<()> {
-    if !caller.is_privileged() {
-        return Err(Error::new(
-            "userns host: the caller has no CAP_SYS_ADMIN, and without it a container needs a user namespace",
-        )
-        .hint("leave it out: root inside is the caller then"));
+impl Chooser<'_> {
+    /// Puts the choice of the flag, else of the annotation, in place of what config.json says of users. What is lent for it has
+    /// to be settled when the container is made or not.
+    pub fn choose(&self, config: &mut Config) -> Result<Lent> {
+        let path = config.linux.namespace(NamespaceKind::User).and_then(|entry| entry.path.as_ref());
+        let choice = match (&self.request.userns, path) {
+            (Some(_), Some(path)) => {
+                return Err(Error::new(format_args!(
+                    "--userns: linux.namespaces joins the user namespace {}, whose ids are what they are",
+                    path.display()
+                ))
+                .hint("leave --userns out, or take the path out of config.json"));
+            }
+            (Some(choice), None) => Some(choice.clone()),
+            // An annotation of a pod stands in every container of it, and all but the first join.
+            (None, Some(_)) => None,
+            (None, None) => annotation(config)?,
+        };
+        match choice {
+            None => {}
+            Some(Choice::Host) => self.host(config)?,
+            Some(Choice::Map(maps)) => config.set_user_namespace(maps.uids, maps.gids),
+            Some(Choice::KeepId(keep)) => {
+                let maps = keep_id(keep, self.caller)?;
+                config.set_user_namespace(maps.uids, maps.gids);
+            }
+            Some(Choice::Auto(auto)) => return self.automatic(config, &auto).context("userns auto"),
+        }
+        Ok(Lent::Nothing)
     }
-    config.remove_user_namespace();
-    Ok(())
+
+    fn host(&self, config: &mut Config) -> Result<()> {
+        if !self.caller.is_privileged() {
+            return Err(Error::new(
+                "userns host: the caller has no CAP_SYS_ADMIN, and without it a container needs a user namespace",
+            )
+            .hint("leave it out: root inside is the caller then"));
+        }
+        config.remove_user_namespace();
+        Ok(())
+    }
+
+    fn automatic(&self, config: &mut Config, auto: &Auto) -> Result<Lent> {
+        let rootfs = self.request.bundle.join(&config.root.path);
+        if !self.caller.is_privileged() {
+            return Err(Error::new(format_args!(
+                "only root can let the ids of {} ({}) appear as others",
+                rootfs.display(),
+                mount::filesystem_name(&rootfs)?
+            ))
+            .hint("leave it out: root inside is the caller then, and the caller's files are root's"));
+        }
+        if self.caller.is_host_root() && is_open_to_others(&rootfs) {
+            self.log.warning(format_args!(
+                "{}: others on this host can reach it, and root of the container can leave set-user-ID files of real \
+                 root there: chmod 0700 the bundle",
+                rootfs.display()
+            ));
+        }
+        config.root.idmap = true;
+        let pool = match Pool::subordinate(self.caller, self.proc)? {
+            Some(pool) => pool,
+            None => match self.allocated(auto)? {
+                Some(holder) => {
+                    let namespace = format!("/proc/{}/ns/user", holder.pid());
+                    config.join_user_namespace(Path::new(&namespace));
+                    return Ok(Lent::Namespace(holder));
+                }
+                None => Pool::rest(self.caller, self.proc)?,
+            },
+        };
+        let range = ranges::claim(&pool, auto.size, &self.request.state_root)?;
+        self.log.debug(format_args!("userns auto: host ids {} to {}", range.start, range.last()));
+        match auto.maps(range) {
+            Ok(maps) => {
+                config.set_user_namespace(maps.uids, maps.gids);
+                Ok(Lent::Range(range))
+            }
+            Err(error) => Lent::Range(range).settle(Err(error), &self.request.state_root),
+        }
+    }
+
+    /// A user namespace with ids of systemd-nsresourced, where that is there and gives what is asked for.
+    fn allocated(&self, auto: &Auto) -> Result<Option<NamespaceHolder>> {
+        let usual = Auto { size: nsresource::SIZE, ..Auto::default() };
+        if !self.caller.is_host_root() || *auto != usual || !nsresource::is_there() {
+            return Ok(None);
+        }
+        let (Name::Exact(id) | Name::Like(id)) = &self.request.name;
+        let holder = NamespaceHolder::start()?;
+        let namespace = self.proc.namespace(&holder.pid().to_string(), "user");
+        match namespace.and_then(|namespace| nsresource::allocate(namespace.as_fd(), id.as_str())) {
+            Ok(()) => {
+                self.log.debug("userns auto: host ids of systemd-nsresourced");
+                Ok(Some(holder))
+            }
+            Err(error) => {
+                self.log.debug(format_args!("userns auto: {error}"));
+                holder.stop().map(|()| None)
+            }
+        }
+    }
+}
+
+fn annotation(config: &Config) -> Result<Option<Choice>> {
+    let text = config.annotations.get(ANNOTATION);
+    text.map(|text| text.parse()).transpose().with_context(|| format!("annotations[{ANNOTATION:?}]"))
 }
 
 /// The maps of a caller who keeps its id.
-pub(super) fn keep_id(keep: KeepId, caller: &Caller) -> Result<Maps> {
+pub(super) fn keep_id(keep: KeepId, caller: &caller::Caller) -> Result<Maps> {
     if caller.is_privileged() {
         return Err(Error::new("userns keep-id: the caller is root, whose container would be root's own")
             .hint("use auto, or run it as the user whose id is to be kept"));
@@ -93,39 +187,6 @@ pub(super) fn keep_id(keep: KeepId, caller: &Caller) -> Result<Maps> {
     let of = |path| Ok::<_, Error>(subid::ranges_of(&subid::read(path)?, &user, Some(caller.euid)));
     let (uids, gids) = (of("/etc/subuid")?, of("/etc/subgid")?);
     Ok(keep.maps((caller.euid, caller.egid), (&uids, &gids)))
-}
-
-fn automatic(
-    config: &mut Config,
-    auto: &Auto,
-    rootfs: &Path,
-    caller: &Caller,
-    proc: &Proc,
-    request: &CreateRequest,
-) -> Result<Range> {
-    if !caller.is_privileged() {
-        return Err(Error::new(format_args!(
-            "userns auto: only root can let the ids of {} ({}) appear as others",
-            rootfs.display(),
-            mount::filesystem_name(rootfs)?
-        ))
-        .hint("leave it out: root inside is the caller then, and the caller's files are root's; keep-id keeps the caller's id"));
-    }
-    let range = ranges::claim(auto.size, caller, proc, &request.state_root).context("userns auto")?;
-    match auto.maps(range) {
-        Ok(maps) => {
-            config.set_user_namespace(maps.uids, maps.gids);
-            config.root.idmap = true;
-            Ok(range)
-        }
-        Err(error) => {
-            let error = error.context("userns auto");
-            Err(match ranges::abandon(range, &request.state_root) {
-                Ok(()) => error,
-                Err(failure) => error.also(&failure),
-            })
-        }
-    }
 }
 
 /// Whether every directory on the way lets everybody through.

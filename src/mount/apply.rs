@@ -35,7 +35,7 @@ pub struct Setting<'a> {
 
 impl<'a> Setting<'a> {
     /// The user namespace whose ids the container has.
-    pub(super) fn container_ids(&self) -> Result<BorrowedFd<'a>> {
+    pub(super) fn container_ids(self) -> Result<BorrowedFd<'a>> {
         self.user_namespace.ok_or_else(|| Error::new("there is no user namespace to map ids with"))
     }
 }
@@ -89,7 +89,7 @@ pub fn assemble(plan: &Plan, sources: Sources, setting: &Setting<'_>) -> Result<
 }
 
 fn run(plan: &Plan, sources: Sources, setting: Setting<'_>) -> Result<Assembled> {
-    let root = attach_root(plan, sources.rootfs, &setting)
+    let root = attach_root(plan, sources.rootfs, setting)
         .with_context(|| format!("mount root file system {}", plan.rootfs.display()))?;
     let lookup = setting.lookup.map_or_else(|| Lookup::probe(root.as_fd()), Ok)?;
     let mut assembler = Assembler {
@@ -111,7 +111,7 @@ fn run(plan: &Plan, sources: Sources, setting: Setting<'_>) -> Result<Assembled>
 }
 
 /// Attaches the detached root to its own directory, where createContainer hooks look for it.
-fn attach_root(plan: &Plan, root: OwnedFd, setting: &Setting<'_>) -> Result<OwnedFd> {
+fn attach_root(plan: &Plan, root: OwnedFd, setting: Setting<'_>) -> Result<OwnedFd> {
     if plan.map_root {
         let namespace = setting.container_ids()?;
         // Its top alone: what is mounted below has owners of its own.

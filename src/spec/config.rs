@@ -4,7 +4,11 @@ use super::{
     linux::{IdMap, Linux, Namespace, NamespaceKind},
     mount::{Mount, MountIds},
 };
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 /// A whole config.json (OCI runtime-spec 1.3, config.md), valid by construction.
 #[derive(Clone, Debug)]
@@ -46,6 +50,16 @@ impl Config {
         self.remove_user_namespace();
         self.linux.namespaces.push(Namespace { kind: NamespaceKind::User, path: None });
         (self.linux.uid_mappings, self.linux.gid_mappings) = (uids, gids);
+    }
+
+    /// Puts the container in an existing user namespace.
+    pub fn join_user_namespace(&mut self, path: &Path) {
+        self.set_user_namespace(Vec::new(), Vec::new());
+        self.linux.namespaces.iter_mut().filter(|entry| entry.kind == NamespaceKind::User).for_each(
+            |entry| {
+                entry.path = Some(path.to_owned());
+            },
+        );
     }
 
     /// Leaves the container in the user namespace of the caller.

@@ -3,6 +3,7 @@
 pub mod bus;
 pub mod gvariant;
 pub mod manager;
+pub mod nsresource;
 pub mod unit;
 pub mod wire;
 

@@ -426,3 +426,38 @@ fn spec_writes_what_was_chosen() {
     let kinds = |config: &serde_json::Value| config["linux"]["namespaces"].to_string().contains("user");
     assert!(kinds(&automatic) && kinds(&mapped) && !kinds(&written("host")));
 }
+
+#[test]
+fn without_subordinate_ids_systemd_gives_a_range() {
+    let socket = Path::new("/run/systemd/io.systemd.NamespaceResource");
+    if only_ours("--userns is urun's own") || !socket.exists() {
+        eprintln!("not run: there is no systemd-nsresourced (the test machines have one)");
+        return;
+    }
+    // The first call would start it, which takes its time under emulation.
+    let mut start = Command::new("systemctl");
+    start.args(["start", "systemd-nsresourced.service"]);
+    let bundle = plain().sh("touch /tmp/mine && chown 7:8 /tmp/mine && echo done; exec sleep 600");
+    bundle.call_command(start).ok();
+    let created =
+        with_subids(&bundle, "somebody:1000000:65536\n", &["create", "--userns", "auto", bundle.id()]).ok();
+    let container = Container::of(bundle, created.files);
+    let (start, count) = range_of(&container);
+    // Its range for containers of others, and no claim of ours.
+    assert_eq!(count, RANGE);
+    assert!((524_288..=1_879_048_191).contains(&start) && start % RANGE == 0, "{start}");
+    assert_eq!(claims_of(container.bundle()), [""; 0]);
+    container.start();
+    container.wait_for("done");
+    let mine = std::fs::metadata(container.bundle().rootfs_dir().join("tmp/mine")).unwrap();
+    assert_eq!((mine.uid(), mine.gid()), (7, 8));
+    container.call("exec", &["touch", "/tmp/mine"]).ok();
+    // Who kept the user namespace until the container lived in it is gone.
+    let namespace = container.proc().ns("user");
+    let pids =
+        std::fs::read_dir("/proc").unwrap().flatten().filter_map(|it| it.file_name().to_str()?.parse().ok());
+    let inside: Vec<u32> = pids
+        .filter(|&pid| std::fs::read_link(Proc(pid).path("ns/user")).is_ok_and(|it| *it == *namespace))
+        .collect();
+    assert_eq!(inside, [container.proc().0]);
+}
