@@ -468,3 +468,25 @@ fn without_subordinate_ids_systemd_gives_a_range() {
         .collect();
     assert_eq!(inside, [container.proc().0]);
 }
+
+#[test]
+fn the_pictures_of_the_handbook_show_what_is_so() {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let script = top.join("scripts/ids-pictures");
+    if only_ours("they are drawn from urun's containers") || !script.exists() {
+        eprintln!("not run: the test machines have the tests alone");
+        return;
+    }
+    let bundle = plain();
+    let pictures = bundle.scratch().dir("pictures", (0, 0), 0o755);
+    let mut command = Command::new(script);
+    command.arg(subject().1).env("IDS_PICTURES", &pictures);
+    bundle.call_command(command).ok();
+    for name in ["auto.svg", "volumes.svg"] {
+        let drawn = std::fs::read_to_string(pictures.join(name)).unwrap();
+        let known = std::fs::read_to_string(top.join("docs/user-namespaces").join(name)).unwrap();
+        assert_eq!(drawn, known, "{name}: scripts/ids-pictures draws it anew");
+    }
+    // The third names the user's own ids, which differ from machine to machine.
+    assert!(pictures.join("rootless.svg").exists());
+}
