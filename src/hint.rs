@@ -101,6 +101,11 @@ const TABLE: &[Row] = &[
         )],
     },
     Row {
+        words: &["mounts[", "open source"],
+        errnos: &[libc::ENOENT],
+        remedies: &[(ALWAYS, "the host has nothing there: make it, or correct the source of this mount")],
+    },
+    Row {
         words: &["MOUNT_ATTR_IDMAP"],
         errnos: &[libc::EINVAL],
         remedies: &[(
