@@ -9,7 +9,10 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
     thread,
 };
-use urun::state::{ContainerId, Init, Record, Stage, Store};
+use urun::{
+    state::{ContainerId, Init, Record, Stage, Store},
+    sys::proc::Proc,
+};
 
 /// A directory of one test, removed at its end.
 struct Scratch(PathBuf);
@@ -48,7 +51,7 @@ fn store(scratch: &Scratch, id: &str, alive: bool) {
     let id: ContainerId = id.parse().unwrap();
     let mut store = Store::open(&scratch.root()).unwrap();
     let entry = store.create(&id).unwrap();
-    let own = Init::identify(std::process::id().cast_signed()).unwrap();
+    let own = Init::identify(&Proc::open().unwrap(), std::process::id().cast_signed()).unwrap();
     let mut record = Record::new(id, Path::new("/b"), Path::new("/b/rootfs"));
     record.stage = Stage::Created;
     record.init = Some(if alive { own } else { Init { start_time: 1, ..own } });

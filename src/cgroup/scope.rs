@@ -84,7 +84,7 @@ fn hold(maker: Pid) -> i32 {
 /// Whether systemd has put the unit where the plan says, for everything else relies on it.
 fn check_place(unit: &Unit, holder: Option<&Child>, proc: &Proc) -> Result<()> {
     let Some(holder) = holder else { return Ok(()) };
-    let text = proc.read_text(&format!("{}/cgroup", holder.pid))?;
+    let text = proc.read_text(&format!("{}/cgroup", proc.process(holder.pid)?))?;
     let found = text.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or_default();
     match found == unit.path()? {
         true => Ok(()),

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::state::{ContainerId, Init, START_SOCKET, Stage, store::tests::Scratch};
+use crate::sys::proc::Proc;
 use std::{
     path::Path,
     process::{Child, Command},
@@ -20,7 +21,7 @@ fn container(store: &mut Store) -> (Entry, Record, Child) {
     let child = Command::new("sleep").arg("60").spawn().unwrap();
     let mut entry = store.create(&id()).unwrap();
     let mut record = Record::new(id(), Path::new("/"), Path::new("/"));
-    record.init = Some(Init::identify(child.id().cast_signed()).unwrap());
+    record.init = Some(Init::identify(&Proc::open().unwrap(), child.id().cast_signed()).unwrap());
     record.stage = Stage::Created;
     entry.save(&record).unwrap();
     entry.unlock();

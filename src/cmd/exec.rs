@@ -266,7 +266,9 @@ impl Facing {
             gids: maps.gids.clone(),
         });
         let setgroups = match &maps {
-            Some(_) if proc.read_text(&format!("{init}/setgroups"))?.starts_with("deny") => Setgroups::Denied,
+            Some(_) if proc.read_text(&format!("{}/setgroups", proc.process(init)?))?.starts_with("deny") => {
+                Setgroups::Denied
+            }
             _ => Setgroups::Allowed,
         };
         let lsm = if lsm::is_asked(process) { lsm::probe(proc)? } else { lsm::Facts::default() };
@@ -291,7 +293,7 @@ fn cgroup(record: &Record, args: &ExecArgs, proc: &Proc, init: i32) -> Result<Op
     // A group whose children have controllers takes no process (cgroups(7), "No internal processes"): systemd as the
     // payload makes it so, and has moved on to a group below.
     if group.read("cgroup.subtree_control")?.is_some_and(|controllers| !controllers.trim().is_empty()) {
-        let membership = proc.read_text(&format!("{init}/cgroup"))?;
+        let membership = proc.read_text(&format!("{}/cgroup", proc.process(init)?))?;
         return group.of_member(&membership).map(Some);
     }
     Ok(Some(group))

@@ -43,6 +43,7 @@ mod tests {
     use super::*;
     use crate::cli::Selection;
     use crate::state::{Init, Stage, store::tests::Scratch};
+    use crate::sys::proc::Proc;
     use std::{
         os::unix::process::ExitStatusExt,
         path::Path,
@@ -58,7 +59,7 @@ mod tests {
         let child = Command::new("sleep").arg("60").spawn().unwrap();
         let entry = store.create(&id).unwrap();
         let mut record = Record::new(id, Path::new("/b"), Path::new("/b/rootfs"));
-        record.init = Some(Init::identify(child.id().cast_signed()).unwrap());
+        record.init = Some(Init::identify(&Proc::open().unwrap(), child.id().cast_signed()).unwrap());
         record.stage = Stage::Created;
         entry.save(&record).unwrap();
         child

@@ -14,7 +14,7 @@ use crate::{
     host::caller::Caller,
     launch::{self, Host, Launched, Moment, Park},
     log::Log,
-    mount,
+    mount::{self, ProcView},
     ns::{
         self,
         plan::{Base, Maps, User},
@@ -402,7 +402,7 @@ struct Serving<'a> {
 
 impl Host for Serving<'_> {
     fn born(&mut self, init: &Child) -> Result<()> {
-        self.record.init = Some(Init::identify(init.pid)?);
+        self.record.init = Some(Init::identify(self.proc, init.pid)?);
         self.entry.save(self.record)?;
         self.cgroup.attach_legacy(init.pid)?;
         if let Some(holder) = self.holder.take() {
@@ -424,6 +424,17 @@ impl Host for Serving<'_> {
         let socket = self.request.console_socket.as_deref();
         *self.master = process::deliver(master, socket, self.plan.execution.console_size)?;
         Ok(())
+    }
+
+    fn proc(&mut self, view: ProcView) {
+        self.record.proc = Some(view.word().to_owned());
+        self.log.debug(format_args!("/proc: {}", view.word()));
+        if view == ProcView::Outer && self.record.pid_namespace == PidNamespace::Own {
+            self.log.warning(
+                "/proc is the one that urun has itself and shows the processes there: the kernel gives a new one only to \
+                 who sees all of the present one (procMount: Unmasked), and one of processes alone from Linux 7.2 on",
+            );
+        }
     }
 
     fn note(&mut self, note: &Error) {

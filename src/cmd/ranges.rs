@@ -29,7 +29,7 @@ pub struct Pool {
 }
 
 /// A range of `size` ids that nobody else has, claimed for this process.
-pub fn claim(pool: &Pool, size: u32, state_root: &Path) -> Result<Range> {
+pub fn claim(pool: &Pool, size: u32, proc: &Proc, state_root: &Path) -> Result<Range> {
     let mut store = store(state_root)?;
     let claims = Claims::open(&mut store)?;
     let range = match pool.fit(&claims, size)? {
@@ -38,7 +38,7 @@ pub fn claim(pool: &Pool, size: u32, state_root: &Path) -> Result<Range> {
         other => other,
     };
     let range = range.ok_or_else(|| pool.exhausted(size))?;
-    claims.take(range, &myself()?)?;
+    claims.take(range, &myself(proc)?)?;
     Ok(range)
 }
 
@@ -49,7 +49,7 @@ pub fn assign(range: Range, entry: &Entry) -> Result<()> {
 
 /// Gives back what was claimed for a container that never came into being.
 pub fn abandon(range: Range, state_root: &Path) -> Result<()> {
-    Claims::open(&mut store(state_root)?)?.release(range, &myself()?)
+    Claims::open(&mut store(state_root)?)?.release(range, &myself(&Proc::open()?)?)
 }
 
 /// Gives back the range of a container whose processes are gone.
@@ -88,8 +88,10 @@ fn holder(entry: &Entry) -> Holder {
     Holder::container(root(entry), entry.id())
 }
 
-fn myself() -> Result<Holder> {
-    Init::identify(std::process::id().cast_signed()).map(Holder::Process)
+fn myself(proc: &Proc) -> Result<Holder> {
+    let own = Init::identify(proc, std::process::id().cast_signed())?;
+    // The one number that a claim has is that of /proc: all it is asked is whether the process lives.
+    Ok(Holder::Process(Init { pid: own.number, ..own }))
 }
 
 impl Pool {
@@ -162,10 +164,10 @@ fn in_use(proc: &Proc) -> Result<Vec<Range>> {
     let mut seen =
         vec![proc.read_text(&format!("{own}/uid_map"))?, proc.read_text(&format!("{own}/gid_map"))?];
     let mut ranges = Vec::new();
-    for pid in proc.processes()? {
+    for process in proc.processes()? {
         for file in ["uid_map", "gid_map"] {
             // It may have ended since.
-            let Ok(map) = proc.read_text(&format!("{pid}/{file}")) else { continue };
+            let Ok(map) = proc.read_text(&format!("{process}/{file}")) else { continue };
             if !seen.contains(&map) {
                 ranges.extend(subid::used_by_map(&map));
                 seen.push(map);

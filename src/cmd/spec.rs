@@ -68,17 +68,18 @@ fn write(path: &Path, text: &str) -> Result<()> {
     }
 }
 
-/// For everybody else: root of a user namespace hands on what it has; a user becomes root and adds its subordinate ids.
+/// For everybody else: root of a user namespace hands on what it has; a user, or a root without the capabilities for that, as
+/// containers have it, becomes root and adds its subordinate ids.
 fn own_maps() -> Result<Maps> {
-    let (uid, gid) = (nix::unistd::geteuid(), nix::unistd::getegid());
-    if uid.is_root() {
+    let caller = Caller::probe(&Proc::open()?)?;
+    if caller.euid == 0 && caller.is_privileged() {
         let own = |file: &str| {
             let path = format!("/proc/self/{file}");
             fs::read_to_string(&path).with_context(|| format!("read {path}")).map(|map| subid::identity(&map))
         };
         return Ok(Maps { uids: own("uid_map")?, gids: own("gid_map")? });
     }
-    let (uid, gid) = (uid.as_raw(), gid.as_raw());
+    let (uid, gid) = (caller.euid, caller.egid);
     Ok(subid::maps_of(uid, gid)?.unwrap_or_else(|| Maps::single(uid, gid)))
 }
 

@@ -18,6 +18,7 @@ pub fn state(store: &Store, id: &ContainerId) -> Result<String> {
 mod tests {
     use super::*;
     use crate::state::{Init, Record, Stage, store::tests::Scratch};
+    use crate::sys::proc::Proc;
     use std::path::Path;
 
     #[test]
@@ -32,7 +33,7 @@ mod tests {
         record.created = "2026-11-21T22:03:29.000000001Z".to_owned();
         record.annotations.insert("k".to_owned(), "v".to_owned());
         record.stage = Stage::Created;
-        let own = Init::identify(std::process::id().cast_signed()).unwrap();
+        let own = Init::identify(&Proc::open().unwrap(), std::process::id().cast_signed()).unwrap();
         for (init, pid, status) in [(own, own.pid, "running"), (Init { start_time: 1, ..own }, 0, "stopped")]
         {
             record.init = Some(init);

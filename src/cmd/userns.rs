@@ -139,7 +139,7 @@ impl Chooser<'_> {
                 None => Pool::rest(self.caller, self.proc)?,
             },
         };
-        let range = ranges::claim(&pool, auto.size, &self.request.state_root)?;
+        let range = ranges::claim(&pool, auto.size, self.proc, &self.request.state_root)?;
         self.log.debug(format_args!("userns auto: host ids {} to {}", range.start, range.last()));
         match auto.maps(range) {
             Ok(maps) => {

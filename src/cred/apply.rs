@@ -67,7 +67,7 @@ fn limit(pid: i32, resource: u32, wanted: sched::Limit, denial: Denial) -> Resul
 }
 
 fn oom_score(pid: i32, score: i32, denial: Denial, proc: &Proc) -> Result<Option<Error>> {
-    let path = format!("{pid}/oom_score_adj");
+    let path = format!("{}/oom_score_adj", proc.process(pid)?);
     let Err(refused) = proc.write(&path, score.to_string().as_bytes()) else { return Ok(None) };
     let refused = refused.hint("lowering the OOM score needs CAP_SYS_RESOURCE in the initial user namespace");
     if is_denied(&refused) && denial == Denial::Noted {

@@ -56,7 +56,7 @@ impl Caller {
     /// Asks the kernel.
     pub fn probe(proc: &Proc) -> Result<Self> {
         let own = proc.own()?;
-        let status = proc.read_text(&format!("{own}/status"))?;
+        let status = proc.own_status()?;
         let namespace = proc.namespace(&own, "user")?;
         Ok(Self {
             euid: nix::unistd::geteuid().as_raw(),

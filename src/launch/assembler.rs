@@ -22,7 +22,7 @@ use crate::{
         pidfd, prctl,
     },
 };
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// The far ends of the runtime's two lines.
 #[derive(Debug)]
@@ -60,7 +60,7 @@ impl Assembler<'_> {
         let plan = self.setting.plan;
         self.enter_base()?;
         // In the caller's mount namespace still: a clone made here keeps its propagation peers.
-        let sources = mount::open_sources(&plan.mounts)?;
+        let sources = mount::open_sources(&plan.mounts, self.setting.proc)?;
         self.enter_mounts()?;
         sys::mount::make_all_private().context("make the mount namespace private")?;
         nix::unistd::chdir("/").context("chdir /")?;
@@ -72,11 +72,11 @@ impl Assembler<'_> {
         self.enter(&init)?;
         self.settle()?;
         if let Some(host) = host {
-            let namespace = self.setting.proc.namespace(&init.pid.to_string(), "net")?;
+            let namespace = self.namespace(&init, "net")?;
             net::apply(devices, &host, &net::Route::open()?, namespace.as_fd())?;
         }
         let namespace = match plan.mounts.needs_user_namespace() {
-            true => Some(self.setting.proc.namespace(&init.pid.to_string(), "user")?),
+            true => Some(self.namespace(&init, "user")?),
             false => None,
         };
         let setting = mount::Setting { user_namespace: namespace.as_ref().map(AsFd::as_fd), lookup: None };
@@ -92,7 +92,12 @@ impl Assembler<'_> {
         }
         let terminal: Vec<BorrowedFd<'_>> =
             assembled.terminal.iter().flat_map(|it| [it.master.as_fd(), it.slave.as_fd()]).collect();
-        self.runtime.say_with(&FromAssembler::Assembled, &terminal)
+        self.runtime.say_with(&FromAssembler::Assembled(assembled.proc), &terminal)
+    }
+
+    fn namespace(&self, init: &Child, kind: &str) -> Result<OwnedFd> {
+        let proc = self.setting.proc;
+        proc.namespace(&proc.process(init.pid)?, kind)
     }
 
     fn ask(&mut self, question: &FromAssembler) -> Result<()> {

@@ -3,6 +3,7 @@
 
 use crate::{
     error::{Error, Result},
+    mount::ProcView,
     sys::socket,
 };
 use std::{
@@ -29,8 +30,9 @@ pub enum FromAssembler {
     Place,
     /// Everything is mounted; hooks of the runtime namespace may run. Waits for Go.
     Hooks,
-    /// The root file system is in place. With a terminal: master and slave come along.
-    Assembled,
+    /// The root file system is in place, with this /proc where config.json asks for one. With a terminal: master and slave
+    /// come along.
+    Assembled(Option<ProcView>),
     /// For the log.
     Note(Error),
     /// It could not go on.
@@ -99,7 +101,9 @@ impl Word for FromAssembler {
             Self::Born(pid) => (b'n', pid.to_le_bytes().to_vec()),
             Self::Place => (b'p', Vec::new()),
             Self::Hooks => (b'h', Vec::new()),
-            Self::Assembled => (b'a', Vec::new()),
+            Self::Assembled(proc) => {
+                (b'a', proc.map(|proc| proc.word().as_bytes().to_vec()).unwrap_or_default())
+            }
             Self::Note(note) => (b'!', note.encode()),
             Self::Failed(error) => (b'f', error.encode()),
         }
@@ -111,7 +115,10 @@ impl Word for FromAssembler {
             b'n' => number(payload).map(Self::Born),
             b'p' => Some(Self::Place),
             b'h' => Some(Self::Hooks),
-            b'a' => Some(Self::Assembled),
+            b'a' if payload.is_empty() => Some(Self::Assembled(None)),
+            b'a' => {
+                ProcView::from_word(str::from_utf8(payload).ok()?).map(|proc| Self::Assembled(Some(proc)))
+            }
             b'!' => Some(Self::Note(Error::decode(payload))),
             b'f' => Some(Self::Failed(Error::decode(payload))),
             _ => None,
@@ -331,7 +338,8 @@ mod tests {
             FromAssembler::Born(7),
             FromAssembler::Place,
             FromAssembler::Hooks,
-            FromAssembler::Assembled,
+            FromAssembler::Assembled(None),
+            FromAssembler::Assembled(Some(ProcView::Subset)),
             FromAssembler::Failed(Error::new("x").context("y").hint("z")),
         ];
         for word in words {

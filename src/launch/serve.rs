@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{
     error::{Context, Error, Result},
+    mount::ProcView,
     ns::{self, plan::Base},
     plan::Plan,
     sys::{
@@ -57,6 +58,8 @@ pub trait Host {
     fn hooks(&mut self, init: &Child) -> Result<()>;
     /// The terminal's master.
     fn terminal(&mut self, master: OwnedFd) -> Result<()>;
+    /// What the container has as its /proc.
+    fn proc(&mut self, view: ProcView);
     /// Something that was asked for did not work and does not have to.
     fn note(&mut self, note: &Error);
 }
@@ -158,7 +161,10 @@ impl Server<'_> {
                     self.ready()?;
                 }
                 FromAssembler::Hooks => self.run_hooks()?,
-                FromAssembler::Assembled => {
+                FromAssembler::Assembled(proc) => {
+                    if let Some(proc) = proc {
+                        self.host.proc(proc);
+                    }
                     let mut fds = heard.fds.into_iter();
                     if let (Some(master), Some(slave)) = (fds.next(), fds.next()) {
                         self.host.terminal(master)?;

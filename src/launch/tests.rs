@@ -10,7 +10,9 @@ use crate::{
     cgroup, cred,
     error::{Error, Result},
     host::{caller::Caller, cgroups::Cgroups},
-    lsm, mount, ns,
+    lsm,
+    mount::{self, ProcView},
+    ns,
     plan::{Descriptors, Plan, create},
     spec::{self, IdMap, example},
     sys::{self, clone::Child, fd, pidfd, proc::Proc, scratch, socket},
@@ -130,6 +132,10 @@ impl Host for Recorder {
         self.call("terminal")
     }
 
+    fn proc(&mut self, _: ProcView) {
+        self.calls.push("proc");
+    }
+
     fn note(&mut self, _: &Error) {
         self.calls.push("note");
     }
@@ -219,7 +225,10 @@ fn assembler_until(gate: usize) -> Vec<Act<FromAssembler>> {
         vec![Act::SayBorn],
         vec![Act::Say(FromAssembler::Place), Act::Hear],
         vec![Act::Say(FromAssembler::Hooks), Act::Hear],
-        vec![Act::Say(FromAssembler::Note(Error::new("a note"))), Act::Say(FromAssembler::Assembled)],
+        vec![
+            Act::Say(FromAssembler::Note(Error::new("a note"))),
+            Act::Say(FromAssembler::Assembled(Some(ProcView::Fresh))),
+        ],
     ];
     words.into_iter().take(gate).flatten().collect()
 }
@@ -257,7 +266,7 @@ fn peers_that_keep_to_the_protocol_make_a_container() {
     let mut host = Recorder::default();
     let init = joined(init_until(3), vec![Act::Say(FromInit::Note(Error::new("late")))]);
     let mut launched = launch((assembler_until(ALL_GATES), init), Late::Nobody, &mut host).unwrap();
-    assert_eq!(host.calls, ["born", "hooks", "note", "note"]);
+    assert_eq!(host.calls, ["born", "hooks", "note", "proc", "note"]);
     let mut notes = Vec::new();
     start(&mut launched.link, &launched.init, None, &mut |note| notes.push(note.to_string())).unwrap();
     assert_eq!(notes, ["late"]);
@@ -329,7 +338,7 @@ fn what_init_says_too_early_is_refused() {
 #[test]
 fn questions_that_make_no_sense_end_the_launch() {
     let hooks = || vec![Act::Say(FromAssembler::Hooks), Act::Hear];
-    let nobody = joined(assembler_until(1), vec![Act::Say(FromAssembler::Assembled)]);
+    let nobody = joined(assembler_until(1), vec![Act::Say(FromAssembler::Assembled(None))]);
     for (assembler, cause) in [
         (hooks(), "there is no init yet"),
         (nobody, "the container's init ended without a word (unknown cause)"),

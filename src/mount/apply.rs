@@ -2,7 +2,7 @@
 
 use super::{
     idmap,
-    op::{Link, Node, Op, Plan, Propagation, PropagationKind},
+    op::{Link, Node, Op, Plan, ProcView, Propagation, PropagationKind},
     root::{Lookup, Missing, Rootfs, kind},
     source::{Opened, Sources},
 };
@@ -47,6 +47,8 @@ pub struct Assembled {
     pub root: OwnedFd,
     /// The terminal, where the plan asked for one.
     pub terminal: Option<Pty>,
+    /// What became /proc, where the plan asked for a procfs there.
+    pub proc: Option<ProcView>,
     /// What the root becomes once it is entered.
     propagation: Option<Propagation>,
 }
@@ -76,6 +78,8 @@ pub(super) struct Assembler<'a> {
     /// An empty read-only directory, attached.
     pub(super) empty: Option<OwnedFd>,
     pub(super) terminal: Option<Pty>,
+    /// What became /proc.
+    pub(super) proc: Option<ProcView>,
 }
 
 /// Assembles the root file system in the current mount namespace, which the runtime's user namespace owns and whose tree is
@@ -102,12 +106,13 @@ fn run(plan: &Plan, sources: Sources, setting: Setting<'_>) -> Result<Assembled>
         null: None,
         empty: None,
         terminal: None,
+        proc: None,
     };
     for op in &plan.ops {
         assembler.apply(op).with_context(|| op.to_string())?;
     }
-    let Assembler { root, terminal, .. } = assembler;
-    Ok(Assembled { root: root.into(), terminal, propagation: plan.propagation })
+    let Assembler { root, terminal, proc, .. } = assembler;
+    Ok(Assembled { root: root.into(), terminal, proc, propagation: plan.propagation })
 }
 
 /// Attaches the detached root to its own directory, where createContainer hooks look for it.

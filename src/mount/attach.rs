@@ -4,10 +4,11 @@ use super::{
     apply::Assembler,
     copy, idmap,
     op::{
-        Attach, Attrs, Change, Existing, Filesystem, Ids, Link, OVER_PROC, Opener, Owner, Parameter, What,
-        propagation_flag,
+        Attach, Attrs, Change, Existing, Filesystem, Ids, Link, Opener, Otherwise, Owner, Parameter,
+        ProcView, SourceId, What, propagation_flag,
     },
-    root::{Missing, Rootfs, kind},
+    proc,
+    root::{Missing, kind},
     source::Opened,
 };
 use crate::{
@@ -20,19 +21,13 @@ use crate::{
 use nix::{
     fcntl::AtFlags,
     libc::{self, AT_RECURSIVE, MOUNT_ATTR_RDONLY},
-    sys::{
-        stat::{SFlag, fstat},
-        statfs::{PROC_SUPER_MAGIC, fstatfs},
-    },
+    sys::stat::{SFlag, fstat},
     unistd::{Gid, Uid, fchownat},
 };
 use std::{
     os::fd::{AsFd, OwnedFd},
     path::{Path, PathBuf},
 };
-
-/// inode number of the root directory of every procfs, `PROC_ROOT_INO` in the kernel.
-const PROC_ROOT_INODE: u64 = 1;
 
 impl Assembler<'_> {
     pub(super) fn attach(&mut self, attach: &Attach) -> Result<()> {
@@ -62,7 +57,7 @@ impl Assembler<'_> {
             Some(there) => same_kind(there, missing)?,
             None => self.root.create(destination, attach.link, missing)?,
         };
-        guard_proc(&self.root, &target, &mount, destination)?;
+        proc::guard(&self.root, &target, &mount, destination)?;
         self.change(&mount, &attach.change, is_new, destination)?;
         mount::attach(mount.as_fd(), target.as_fd())?;
         if attach.delay_read_only {
@@ -83,12 +78,21 @@ impl Assembler<'_> {
         there: Option<&OwnedFd>,
     ) -> Result<OwnedFd> {
         let attrs = &attach.change.attrs;
-        let mount = match create(wanted, attrs, there) {
-            Err(error) if error.errno() == Some(libc::EPERM) && wanted.otherwise.is_some() => {
-                return self.instead(wanted, attrs).map_err(|second| second.context(error));
+        let is_proc = wanted.fstype == "proc" && attach.destination == Path::new("/proc");
+        let (mount, view) = match (create(wanted, attrs, there), wanted.otherwise) {
+            (Ok(mount), _) => (mount, ProcView::Fresh),
+            (Err(error), Otherwise::Bind(id)) if error.errno() == Some(libc::EPERM) => {
+                return self.instead(id, attrs).map_err(|second| second.context(error));
             }
-            created => created.map_err(|error| explain_refusal(error, &wanted.fstype))?,
+            (Err(error), Otherwise::Proc { subset, outer }) if error.errno() == Some(libc::EPERM) => {
+                proc::instead(wanted, attrs, subset, outer)?
+                    .ok_or_else(|| explain_refusal(error, &wanted.fstype))?
+            }
+            (Err(error), _) => return Err(explain_refusal(error, &wanted.fstype)),
         };
+        if is_proc {
+            self.proc = Some(view);
+        }
         if let Some(owner) = wanted.owner {
             give(&mount, "", owner)?;
             if wanted.fstype == "devpts" {
@@ -102,10 +106,9 @@ impl Assembler<'_> {
     }
 
     /// The host's view of what the kernel does not show anew, read-only all the way down (CVE-2023-25809).
-    fn instead(&mut self, wanted: &Filesystem, attrs: &Attrs) -> Result<OwnedFd> {
-        let source = wanted.otherwise.map(|id| self.source(id)).transpose()?;
-        let Some(Opened::Tree(tree)) = source.map(|source| std::mem::replace(source, Opened::Used)) else {
-            crate::bail!("the host's {} was not opened", wanted.fstype);
+    fn instead(&mut self, id: SourceId, attrs: &Attrs) -> Result<OwnedFd> {
+        let Opened::Tree(tree) = std::mem::replace(self.source(id)?, Opened::Used) else {
+            crate::bail!("source {id} was used before");
         };
         let attributes =
             Attributes { set: attrs.set | MOUNT_ATTR_RDONLY, clear: 0, propagation: libc::MS_PRIVATE };
@@ -180,7 +183,7 @@ fn same_kind(there: OwnedFd, wanted: Missing) -> Result<OwnedFd> {
 
 /// A detached file system with its attributes; where it has no mode of its own it gets that of the directory it will hide,
 /// as engines expect of a tmpfs.
-fn create(wanted: &Filesystem, attrs: &Attrs, there: Option<&OwnedFd>) -> Result<OwnedFd> {
+pub(super) fn create(wanted: &Filesystem, attrs: &Attrs, there: Option<&OwnedFd>) -> Result<OwnedFd> {
     let configuration = match wanted.opener {
         Opener::Assembler => Configuration::open(&wanted.fstype)?,
         // The file system shows the pid namespace of the process that opens it.
@@ -223,37 +226,6 @@ fn set(mount: &OwnedFd, attributes: Attributes, depth: i32) -> Result<()> {
             .hint("the source is mounted with flags that a user namespace cannot take away: ask for the same ones"),
         _ => error,
     })
-}
-
-/// Refuses to hide what lies in a procfs, whatever path led there.
-fn guard_proc(root: &Rootfs, target: &OwnedFd, mount: &OwnedFd, destination: &Path) -> Result<()> {
-    let inside = on_proc(target)?;
-    if !inside && destination != Path::new("/proc") {
-        return Ok(());
-    }
-    let there = fstat(target).context("fstat")?;
-    if !inside || there.st_ino == PROC_ROOT_INODE {
-        if is_proc_root(mount)? {
-            return Ok(());
-        }
-        crate::bail!("only a procfs can be mounted over /proc");
-    }
-    for allowed in OVER_PROC {
-        let Some(file) = root.find_existing(Path::new(allowed), Link::Refuse)? else { continue };
-        let file = fstat(&file).context("fstat")?;
-        if (file.st_dev, file.st_ino) == (there.st_dev, there.st_ino) {
-            return Ok(());
-        }
-    }
-    crate::bail!("nothing can be mounted inside /proc, except on {}", OVER_PROC.join(", "))
-}
-
-fn is_proc_root(fd: &OwnedFd) -> Result<bool> {
-    Ok(on_proc(fd)? && fstat(fd).context("fstat")?.st_ino == PROC_ROOT_INODE)
-}
-
-fn on_proc(fd: &OwnedFd) -> Result<bool> {
-    Ok(fstatfs(fd).context("statfs")?.filesystem_type() == PROC_SUPER_MAGIC)
 }
 
 /// Says why a symlink is not followed where it is not.

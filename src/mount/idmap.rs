@@ -12,10 +12,9 @@ use nix::{
 use std::os::fd::OwnedFd;
 
 /// A user namespace with these maps, which nobody lives in.
-pub(super) fn user_namespace(lines: &IdLines) -> Result<OwnedFd> {
-    let proc = Proc::open()?;
+pub(super) fn user_namespace(lines: &IdLines, proc: &Proc) -> Result<OwnedFd> {
     let holder = NamespaceHolder::start()?;
-    let made = map(&proc, holder.pid().as_raw(), lines);
+    let made = map(proc, holder.pid().as_raw(), lines);
     let stopped = holder.stop();
     let made = made.context("make a user namespace for an id-mapped mount")?;
     stopped.map(|()| made)
@@ -24,10 +23,11 @@ pub(super) fn user_namespace(lines: &IdLines) -> Result<OwnedFd> {
 fn map(proc: &Proc, pid: i32, lines: &IdLines) -> Result<OwnedFd> {
     let hint =
         "id-mapped mounts with maps of their own need a runtime with CAP_SETUID and CAP_SETGID on the host";
-    proc.write(&format!("{pid}/uid_map"), lines.uids.as_bytes()).hint(hint)?;
-    proc.write(&format!("{pid}/gid_map"), lines.gids.as_bytes()).hint(hint)?;
+    let process = proc.process(pid)?;
+    proc.write(&format!("{process}/uid_map"), lines.uids.as_bytes()).hint(hint)?;
+    proc.write(&format!("{process}/gid_map"), lines.gids.as_bytes()).hint(hint)?;
     // ns/user is a magic link, below the verified handle and of a process of ours.
-    let path = format!("{pid}/ns/user");
+    let path = format!("{process}/ns/user");
     openat(proc, path.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
         .with_context(|| format!("open /proc/{path}"))
 }

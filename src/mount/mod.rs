@@ -12,12 +12,13 @@ mod idmap;
 mod old_root;
 pub mod op;
 pub mod plan;
+mod proc;
 pub mod root;
 pub mod source;
 
 pub use apply::{Assembled, Root, Setting, assemble, change_root, enter_root};
 pub use idmap::filesystem_name;
-pub use op::{Op, Plan};
+pub use op::{Op, Plan, ProcView};
 pub use plan::{Facts, Request, plan};
 pub use source::{Sources, open_sources};
 

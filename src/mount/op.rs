@@ -252,8 +252,51 @@ pub struct Filesystem {
     pub adopt_mode: bool,
     /// The nodes the kernel gives to id 0 are given to this owner.
     pub owner: Option<Owner>,
-    /// What is bound in its place, read-only and recursively, when the kernel refuses it.
-    pub otherwise: Option<SourceId>,
+    /// What takes its place when the kernel refuses it to a user namespace (EPERM).
+    pub otherwise: Otherwise,
+}
+
+/// What takes the place of a file system that the kernel refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Otherwise {
+    /// Nothing: it is an error.
+    Nothing,
+    /// The host's view of it, read-only all the way down.
+    Bind(SourceId),
+    /// For a procfs: a smaller one, then somebody else's.
+    Proc {
+        /// `subset=pid` serves as well.
+        subset: bool,
+        /// So does the /proc that the runtime has, with everything that is mounted over it.
+        outer: bool,
+    },
+}
+
+/// What a container has as its /proc.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProcView {
+    /// A procfs of its own, as config.json asks for it.
+    Fresh,
+    /// One of its own with the processes alone (`subset=pid`).
+    Subset,
+    /// The one of the runtime, which shows the runtime's pid namespace, under the masks of whoever made that.
+    Outer,
+}
+
+impl ProcView {
+    /// The word for it in `state` and in what is stored.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Fresh => "fresh",
+            Self::Subset => "subset=pid",
+            Self::Outer => "outer",
+        }
+    }
+
+    /// The one of a word.
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Self::Fresh, Self::Subset, Self::Outer].into_iter().find(|view| view.word() == word)
+    }
 }
 
 /// Who opens a file system.

@@ -53,6 +53,9 @@ pub struct Facts {
     pub can_mknod: bool,
     /// The assembler is in the initial user namespace.
     pub initial_userns: bool,
+    /// The caller is in another user namespace than the initial one and the assembly happens under the caller's mounts, so
+    /// that /proc is that of an outer container.
+    pub nested: bool,
     /// The container has a user namespace of its own, new or joined.
     pub container_userns: bool,
     /// The assembler's privileges reach the user namespace that owns the container's network namespace.

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     error::{Context, Error, Result},
-    sys::mount::clone_path,
+    sys::{mount::clone_path, proc::Proc},
 };
 use nix::{
     fcntl::readlinkat,
@@ -39,7 +39,7 @@ pub(super) enum Opened {
 
 /// Opens everything the plan takes from the host, in the caller's mount namespace, so that mount propagation keeps its peers.
 /// The caller has one thread.
-pub fn open_sources(plan: &Plan) -> Result<Sources> {
+pub fn open_sources(plan: &Plan, proc: &Proc) -> Result<Sources> {
     let step = || format!("open root file system {}", plan.rootfs.display());
     let rootfs = clone_path(&plan.rootfs, AT_RECURSIVE).with_context(step)?;
     if fstat(&rootfs).with_context(step)?.st_mode & SFlag::S_IFMT.bits() != SFlag::S_IFDIR.bits() {
@@ -54,7 +54,7 @@ pub fn open_sources(plan: &Plan) -> Result<Sources> {
     Ok(Sources {
         rootfs,
         opened: plan.sources.iter().map(open).collect::<Result<_>>()?,
-        idmaps: plan.idmaps.iter().map(idmap::user_namespace).collect::<Result<_>>()?,
+        idmaps: plan.idmaps.iter().map(|lines| idmap::user_namespace(lines, proc)).collect::<Result<_>>()?,
     })
 }
 

@@ -44,8 +44,9 @@ pub fn open_one(path: &Path) -> Result<OwnedFd> {
 
 /// Writes the maps of the user namespace of `pid`; the caller has CAP_SETUID and CAP_SETGID in its parent.
 pub fn write_maps(proc: &Proc, pid: i32, maps: &Maps) -> Result<()> {
-    proc.write(&format!("{pid}/uid_map"), text(&maps.uids).as_bytes()).context("map user ids")?;
-    proc.write(&format!("{pid}/gid_map"), text(&maps.gids).as_bytes()).context("map group ids")
+    let process = proc.process(pid)?;
+    proc.write(&format!("{process}/uid_map"), text(&maps.uids).as_bytes()).context("map user ids")?;
+    proc.write(&format!("{process}/gid_map"), text(&maps.gids).as_bytes()).context("map group ids")
 }
 
 /// Writes the maps of a base user namespace from outside, by the one who has no privileges.
@@ -53,12 +54,20 @@ pub fn write_base_maps(proc: &Proc, pid: i32, maps: &Maps, writer: Writer) -> Re
     match writer {
         Writer::Caller => {
             // CVE-2014-8989: without this an unprivileged caller could drop a group that denies it access.
-            proc.write(&format!("{pid}/setgroups"), b"deny").context("deny setgroups")?;
-            write_maps(proc, pid, maps)
+            proc.write(&format!("{}/setgroups", proc.process(pid)?), b"deny").context("deny setgroups")?;
+            write_maps(proc, pid, maps).map_err(|error| match error.errno() {
+                Some(libc::EPERM) if nix::unistd::geteuid().is_root() => error.hint(
+                    "root of a container needs CAP_SETFCAP to be root of another one (user_namespaces(7)): add it to \
+                     process.capabilities of the outer container",
+                ),
+                _ => error,
+            })
         }
         Writer::Tools => {
-            tool("newuidmap", pid, &maps.uids, "/etc/subuid")?;
-            tool("newgidmap", pid, &maps.gids, "/etc/subgid")
+            // They look the process up in /proc.
+            let process = proc.process(pid)?;
+            tool("newuidmap", &process, &maps.uids, "/etc/subuid")?;
+            tool("newgidmap", &process, &maps.gids, "/etc/subgid")
         }
     }
 }
@@ -69,12 +78,11 @@ pub fn write_time_offsets(proc: &Proc, pid: i32, offsets: TimeOffsets) -> Result
         .into_iter()
         .filter_map(|(clock, offset)| offset.map(|(seconds, rest)| format!("{clock} {seconds} {rest}\n")))
         .collect();
-    match text.is_empty() {
-        true => Ok(()),
-        false => {
-            proc.write(&format!("{pid}/timens_offsets"), text.as_bytes()).context("set the time offsets")
-        }
+    if text.is_empty() {
+        return Ok(());
     }
+    let path = format!("{}/timens_offsets", proc.process(pid)?);
+    proc.write(&path, text.as_bytes()).context("set the time offsets")
 }
 
 /// The maps of a user namespace in the ids of the caller's: read beside a process that has joined it.
@@ -112,7 +120,7 @@ fn joined_maps(proc: &Proc, pid: i32, link: BorrowedFd<'_>) -> Result<Maps> {
 /// The process has ended (ESRCH, ENOENT), or the caller may not look into it (EACCES).
 pub fn apart(proc: &Proc, pid: i32) -> Result<Vec<NamespaceKind>> {
     let directory = |pid: &str| proc.open_file(&format!("{pid}/ns"), libc::O_PATH | libc::O_DIRECTORY);
-    let (own, theirs) = (directory(&proc.own()?)?, directory(&pid.to_string())?);
+    let (own, theirs) = (directory(&proc.own()?)?, directory(&proc.process(pid)?)?);
     let inode = |directory: &OwnedFd, name: &str| {
         match nix::sys::stat::fstatat(directory, name, nix::fcntl::AtFlags::empty()) {
             Ok(stat) => Ok(Some(stat.st_ino)),
@@ -146,8 +154,9 @@ const NAMES: [(NamespaceKind, &str); 8] = [
 
 /// The maps of a process's user namespace, which is not the caller's, in the caller's ids.
 pub fn maps_of(proc: &Proc, pid: i32) -> Result<Maps> {
-    let uids = parse(&proc.read_text(&format!("{pid}/uid_map"))?)?;
-    let gids = parse(&proc.read_text(&format!("{pid}/gid_map"))?)?;
+    let process = proc.process(pid)?;
+    let uids = parse(&proc.read_text(&format!("{process}/uid_map"))?)?;
+    let gids = parse(&proc.read_text(&format!("{process}/gid_map"))?)?;
     Ok(Maps { uids, gids })
 }
 
@@ -169,11 +178,11 @@ fn text(lines: &[IdMap]) -> String {
     lines.iter().map(line).collect::<Vec<_>>().concat()
 }
 
-fn tool(name: &str, pid: i32, lines: &[IdMap], file: &str) -> Result<()> {
+fn tool(name: &str, process: &str, lines: &[IdMap], file: &str) -> Result<()> {
     let numbers = lines.iter().flat_map(|line| [line.container, line.host, line.size]);
     let program = find(name)?;
     let output = Command::new(&program)
-        .arg(pid.to_string())
+        .arg(process)
         .args(numbers.map(|number| number.to_string()))
         .env_clear()
         .stdin(Stdio::null())

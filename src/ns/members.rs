@@ -13,18 +13,18 @@ type Identity = (u64, u64);
 /// The processes of the pid namespace of `init` and of those below it, sorted. What the caller may not look at (ptrace(2),
 /// "Ptrace access mode checking") is left out.
 pub fn of_pid_namespace(proc: &Proc, init: i32) -> Result<Vec<i32>> {
-    let namespace = match proc.namespace(&init.to_string(), "pid") {
+    let namespace = match proc.namespace(&proc.process(init)?, "pid") {
         // Until it executes its program it is closed to everybody, and alone.
         Err(error) if error.errno() == Some(libc::EACCES) => return Ok(vec![init]),
         other => other?,
     };
     let wanted = identity(&namespace)?;
     let mut pids = Vec::new();
-    for pid in proc.processes()? {
+    for directory in proc.processes()? {
         // Gone meanwhile, or not the caller's to look at.
-        let Ok(namespace) = proc.namespace(&pid.to_string(), "pid") else { continue };
+        let Ok(namespace) = proc.namespace(&directory, "pid") else { continue };
         if is_within(namespace, wanted)? {
-            pids.push(pid);
+            pids.extend(proc.pid(&directory).unwrap_or_default());
         }
     }
     pids.sort_unstable();

@@ -157,6 +157,7 @@ impl Inner<'_> {
             outside: self.outside.clone(),
             can_mknod: caller.can_mknod(),
             initial_userns: caller.initial && self.namespaces.base == Base::Caller,
+            nested: !caller.initial && self.namespaces.mount_path.is_none(),
             container_userns: self.namespaces.has(NamespaceKind::User),
             own_network: self.namespaces.has(network) || (caller.initial && caller.is_privileged()),
             cgroups: self.facts.cgroups.clone(),

@@ -46,7 +46,8 @@ pub struct ExampleOptions {
     pub users: Users,
     /// For a caller without privileges, as runc has it: the host's network and /sys, no resources.
     pub rootless: bool,
-    /// No masked and no read-only paths.
+    /// No masked and no read-only paths: for a container with containers inside. Its root needs CAP_SETFCAP to become that of
+    /// another user namespace (Linux 5.12, user_namespaces(7)).
     pub unmasked: bool,
 }
 
@@ -102,6 +103,7 @@ pub fn document(options: &ExampleOptions) -> String {
         if options.unmasked { (&[], &[]) } else { (MASKED, READONLY) };
     [
         ("@VERSION@", OCI_VERSION_MAX),
+        ("@SETFCAP@", if options.unmasked { r#", "CAP_SETFCAP""# } else { "" }),
         ("@DEVPTS@", &devpts),
         ("@SYSFS@", sysfs),
         ("@ANNOTATIONS@", &annotations),
@@ -113,7 +115,7 @@ pub fn document(options: &ExampleOptions) -> String {
         ("@READONLY@", &paths(readonly)),
     ]
     .into_iter()
-    .fold(TEMPLATE.to_owned(), |text, (name, value)| text.replacen(name, value, 1))
+    .fold(TEMPLATE.to_owned(), |text, (name, value)| text.replace(name, value))
 }
 
 fn mappings(lines: &[IdMap]) -> String {

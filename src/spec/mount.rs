@@ -120,6 +120,15 @@ pub enum Parameter {
     Text(String, String),
 }
 
+impl Parameter {
+    /// The name that the file system knows it by.
+    pub fn key(&self) -> &str {
+        match self {
+            Self::Flag(key) | Self::Text(key, _) => key,
+        }
+    }
+}
+
 /// An id-mapped mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MountIdMap {

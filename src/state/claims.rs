@@ -160,7 +160,7 @@ fn has_another(directory: &Path, range: Range) -> bool {
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Process(Init { pid, start_time }) => write!(f, "process {pid} {start_time}"),
+            Self::Process(Init { number, start_time, .. }) => write!(f, "process {number} {start_time}"),
             Self::Container(directory) => write!(f, "{}", directory.display()),
         }
     }
@@ -175,7 +175,9 @@ impl FromStr for Holder {
         }
         let mut words = text.strip_prefix("process ").unwrap_or_default().split(' ');
         match (words.next().map(str::parse), words.next().map(str::parse), words.next()) {
-            (Some(Ok(pid)), Some(Ok(start_time)), None) => Ok(Self::Process(Init { pid, start_time })),
+            (Some(Ok(number)), Some(Ok(start_time)), None) => {
+                Ok(Self::Process(Init { pid: number, number, start_time }))
+            }
             _ => bail!("{text:?} is no holder of ids"),
         }
     }
@@ -185,11 +187,12 @@ impl FromStr for Holder {
 mod tests {
     use super::*;
     use crate::state::{Record, store::tests::Scratch};
+    use crate::sys::proc::Proc;
 
     const RANGE: Range = Range { start: 131_072, count: 65_536 };
 
     fn myself() -> Holder {
-        Holder::Process(Init::identify(std::process::id().cast_signed()).unwrap())
+        Holder::Process(Init::identify(&Proc::open().unwrap(), std::process::id().cast_signed()).unwrap())
     }
 
     #[test]

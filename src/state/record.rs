@@ -39,6 +39,8 @@ pub struct Record {
     pub init: Option<Init>,
     /// Whose pid namespace the container uses: without one of its own, the end of init does not end the others.
     pub pid_namespace: PidNamespace,
+    /// The word for what it has as its /proc, once it stands; none where config.json asks for no procfs there.
+    pub proc: Option<String>,
     /// What manages the container's cgroup.
     pub driver: Driver,
     /// What the cgroup module needs to find the container's cgroup again; null when it has none.
@@ -68,6 +70,8 @@ pub enum Stage {
 pub struct Init {
     /// As the runtime's pid namespace counts.
     pub pid: i32,
+    /// As the runtime's /proc counts, which may show an outer pid namespace.
+    pub number: i32,
     /// Field 22 of `/proc/PID/stat`, clock ticks since boot.
     pub start_time: u64,
 }
@@ -134,6 +138,7 @@ impl Record {
             stage: Stage::Creating,
             init: None,
             pid_namespace: PidNamespace::Own,
+            proc: None,
             driver: Driver::default(),
             cgroup: Value::Null,
             resources: Value::Null,
@@ -145,7 +150,13 @@ impl Record {
 
     /// The bytes of `state.json`. A path that is not UTF-8 is an error: the state document could not name it either.
     pub fn encode(&self) -> Result<Vec<u8>> {
-        let init = self.init.map(|init| json!({ "pid": init.pid, "startTime": init.start_time }));
+        let init = self.init.map(|init| {
+            let mut value = json!({ "pid": init.pid, "startTime": init.start_time });
+            if init.number != init.pid {
+                value["procPid"] = init.number.into();
+            }
+            value
+        });
         let mut fields = self.unknown.clone();
         for (name, value) in [
             ("schema", SCHEMA.into()),
@@ -159,6 +170,7 @@ impl Record {
             ("stage", self.stage.word().into()),
             ("init", init.unwrap_or_default()),
             ("pidNamespace", self.pid_namespace.word().into()),
+            ("proc", self.proc.as_deref().into()),
             ("driver", self.driver.word().into()),
             ("cgroup", self.cgroup.clone()),
             ("resources", self.resources.clone()),
@@ -191,6 +203,7 @@ impl Record {
             stage: fields.word("stage")?,
             init: fields.init()?,
             pid_namespace: fields.word("pidNamespace")?,
+            proc: fields.proc()?,
             driver: fields.word("driver")?,
             cgroup: fields.take("cgroup"),
             resources: fields.take("resources"),
@@ -234,9 +247,24 @@ impl Fields {
         value.as_i64().and_then(|n| N::try_from(n).ok()).ok_or_else(|| wrong(name, &value))
     }
 
+    fn pid(&mut self, name: &str) -> Result<i32> {
+        match self.number(name)? {
+            pid @ 1.. => Ok(pid),
+            other => Err(wrong(name, &other.into())),
+        }
+    }
+
     fn word<W: Word>(&mut self, name: &str) -> Result<W> {
         let word = self.text(name)?;
         W::from_word(&word).ok_or_else(|| wrong(name, &word.into()))
+    }
+
+    fn proc(&mut self) -> Result<Option<String>> {
+        match self.take("proc") {
+            Value::Null => Ok(None),
+            Value::String(word) => Ok(Some(word)),
+            other => Err(wrong("proc", &other)),
+        }
     }
 
     fn annotations(&mut self) -> Result<BTreeMap<String, String>> {
@@ -265,11 +293,9 @@ impl Fields {
             Value::Null => Ok(None),
             Value::Object(map) => {
                 let mut fields = Self(map);
-                let pid: i32 = fields.number("pid")?;
-                if pid < 1 {
-                    return Err(wrong("pid", &pid.into()));
-                }
-                Ok(Some(Init { pid, start_time: fields.number("startTime")? }))
+                let pid = fields.pid("pid")?;
+                let number = if fields.0.contains_key("procPid") { fields.pid("procPid")? } else { pid };
+                Ok(Some(Init { pid, number, start_time: fields.number("startTime")? }))
             }
             other => Err(wrong("init", &other)),
         }
@@ -288,7 +314,7 @@ mod tests {
         let mut record = Record::new("c1".parse().unwrap(), Path::new("/b"), Path::new("/b/rootfs"));
         record.oci_version = "1.3.0".to_owned();
         record.annotations.insert("a".to_owned(), "b".to_owned());
-        record.init = Some(Init { pid: 42, start_time: 99 });
+        record.init = Some(Init { pid: 42, number: 42, start_time: 99 });
         record.cgroup = json!({"path": "/x"});
         record
     }
@@ -297,9 +323,12 @@ mod tests {
     fn a_record_is_read_as_it_was_written() {
         let mut record = record();
         assert_eq!(Record::decode(&record.encode().unwrap()).unwrap(), record);
+        record.init = Some(Init { pid: 4, number: 42, start_time: 99 });
+        assert_eq!(Record::decode(&record.encode().unwrap()).unwrap(), record);
         record.init = None;
         record.stage = Stage::Created;
         record.driver = Driver::Disabled;
+        record.proc = Some("outer".to_owned());
         record.pid_namespace = PidNamespace::Shared;
         assert_eq!(Record::decode(&record.encode().unwrap()).unwrap(), record);
     }

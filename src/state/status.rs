@@ -61,14 +61,17 @@ impl Status {
 
 impl Init {
     /// Identifies a process that is known to exist, because the caller is its parent or holds a pidfd of it.
-    pub fn identify(pid: i32) -> Result<Self> {
-        let stat = stat(pid)?.ok_or_else(|| Error::new(format_args!("process {pid} does not exist")))?;
-        Ok(Self { pid, start_time: stat.start_time })
+    pub fn identify(proc: &Proc, pid: i32) -> Result<Self> {
+        let directory = proc.process(pid)?;
+        let gone = || Error::new(format_args!("process {pid} does not exist"));
+        let stat = stat(proc, &directory)?.ok_or_else(gone)?;
+        Ok(Self { pid, number: directory.parse().map_err(Error::new)?, start_time: stat.start_time })
     }
 
     /// Whether this very process still runs; a zombie does not.
     pub fn is_alive(self) -> Result<bool> {
-        Ok(stat(self.pid)?.is_some_and(|stat| stat.start_time == self.start_time && !stat.has_ended))
+        let stat = stat(&Proc::open()?, &self.number.to_string())?;
+        Ok(stat.is_some_and(|stat| stat.start_time == self.start_time && !stat.has_ended))
     }
 
     /// A handle on this very process; [`Kind::NotRunning`] when it has ended. The start time is compared after the handle is
@@ -102,14 +105,14 @@ struct Stat {
     start_time: u64,
 }
 
-fn stat(pid: i32) -> Result<Option<Stat>> {
-    match Proc::open()?.read_text(&format!("{pid}/stat")) {
+fn stat(proc: &Proc, directory: &str) -> Result<Option<Stat>> {
+    match proc.read_text(&format!("{directory}/stat")) {
         // ESRCH: the process ended between open and read.
         Err(error) if matches!(error.errno(), Some(libc::ENOENT | libc::ESRCH)) => Ok(None),
         Err(error) => Err(error),
         Ok(text) => match parse_stat(&text) {
             Some(stat) => Ok(Some(stat)),
-            None => Err(Error::new(format_args!("parse /proc/{pid}/stat: {text:?}"))),
+            None => Err(Error::new(format_args!("parse /proc/{directory}/stat: {text:?}"))),
         },
     }
 }
@@ -143,7 +146,7 @@ mod tests {
         }
 
         fn init(&self) -> Init {
-            Init::identify(self.0.id().cast_signed()).unwrap()
+            Init::identify(&Proc::open().unwrap(), self.0.id().cast_signed()).unwrap()
         }
     }
 

@@ -211,7 +211,7 @@ fn an_interrupted_removal_keeps_the_record() {
     let scratch = Scratch::new();
     let mut store = scratch.store();
     let entry = store.create(&id("c")).unwrap();
-    let init = Some(Init { pid: 1, start_time: 0 });
+    let init = Some(Init { pid: 1, number: 1, start_time: 0 });
     entry.save(&Record { init, ..record("c") }).unwrap();
     std::fs::create_dir_all(entry.path().join("unexpected/deep")).unwrap();
     assert!(entry.remove().is_err());

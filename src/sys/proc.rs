@@ -1,18 +1,29 @@
 //! procfs, read and written through one verified handle (CVE-2019-16884, CVE-2025-52881: a path below /proc is only as
 //! good as the mounts over it, so no other way in exists in this program).
 
-use super::openat::{openat2, resolve};
+use super::{
+    openat::{openat2, resolve},
+    pidfd,
+};
 use crate::error::{Context, Error, Result};
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 use std::{
+    cell::Cell,
     fs::File,
     io::{Read, Write},
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
 };
 
 /// The root directory of a procfs, proven to be one.
+///
+/// It may show an outer pid namespace: a nested container has the outer /proc where the kernel gives it none of its own. The
+/// same process has another number there, so whoever knows a process by its pid asks [`Proc::process`] for its directory.
 #[derive(Debug)]
-pub struct Proc(OwnedFd);
+pub struct Proc {
+    root: OwnedFd,
+    /// How many pid namespaces below the one that is shown the caller lives, once that is known.
+    depth: Cell<Option<usize>>,
+}
 
 /// inode number of the root directory of every procfs, `PROC_ROOT_INO` in the kernel.
 const ROOT_INODE: u64 = 1;
@@ -33,13 +44,13 @@ impl Proc {
             return Err(Error::new("/proc is not the root of a procfs")
                 .hint("mount procfs on /proc: mount -t proc proc /proc"));
         }
-        Ok(Self(fd))
+        Ok(Self { root: fd, depth: Cell::new(None) })
     }
 
     /// Opens a file below the handle; symlinks (`self` among them: use [`Proc::own`]) and mounts on the way are errors.
     pub fn open_file(&self, path: &str, flags: i32) -> Result<OwnedFd> {
         let rules = resolve::BENEATH | resolve::NO_XDEV | resolve::NO_SYMLINKS;
-        openat2(self.0.as_fd(), path.as_bytes(), flags, 0, rules)
+        openat2(self.root.as_fd(), path.as_bytes(), flags, 0, rules)
     }
 
     /// A namespace of a process by its name in /proc/PID/ns: the directory is proven to be procfs, then one step is taken
@@ -75,29 +86,80 @@ impl Proc {
         Ok(())
     }
 
-    /// The processes that this procfs shows.
-    pub fn processes(&self) -> Result<Vec<i32>> {
+    /// The directories of the processes that this procfs shows.
+    pub fn processes(&self) -> Result<Vec<String>> {
         let fd = self.open_file(".", libc::O_RDONLY | libc::O_DIRECTORY)?;
         let mut directory = nix::dir::Dir::from_fd(fd).context("list /proc")?;
-        let mut pids = Vec::new();
+        let mut names = Vec::new();
         for entry in directory.iter() {
-            pids.extend(entry.context("list /proc")?.file_name().to_string_lossy().parse::<i32>());
+            let name = entry.context("list /proc")?.file_name().to_string_lossy().into_owned();
+            names.extend(name.bytes().all(|byte| byte.is_ascii_digit()).then_some(name));
         }
-        Ok(pids)
+        Ok(names)
+    }
+
+    /// The directory of a process by its number in the caller's pid namespace. The process lives or has not been reaped.
+    pub fn process(&self, pid: i32) -> Result<String> {
+        if self.depth()? == 0 {
+            return Ok(pid.to_string());
+        }
+        let handle = pidfd::open(pid)?;
+        // The one place where the kernel says it from the outside in (pidfd_open(2), fdinfo): as this procfs counts.
+        let path = format!("{}/fdinfo/{}", self.own()?, handle.as_raw_fd());
+        let text = self.read_text(&path)?;
+        let number = field(&text, "Pid:").and_then(|words| words.trim().parse::<i32>().ok());
+        match number.filter(|number| *number > 0) {
+            Some(number) => Ok(number.to_string()),
+            None => Err(Error::new(format_args!("/proc does not show process {pid}"))),
+        }
+    }
+
+    /// The number that the process of a directory has in the caller's pid namespace; none where it has none there.
+    pub fn pid(&self, directory: &str) -> Result<Option<i32>> {
+        match self.depth()? {
+            0 => Ok(directory.parse().ok()),
+            depth => Ok(numbers(&self.read_text(&format!("{directory}/status"))?).get(depth).copied()),
+        }
+    }
+
+    /// The caller's /proc/PID/status.
+    pub fn own_status(&self) -> Result<String> {
+        let text = self.read_text(&format!("{}/status", self.own()?))?;
+        self.depth.set(Some(numbers(&text).len().saturating_sub(1)));
+        Ok(text)
+    }
+
+    fn depth(&self) -> Result<usize> {
+        if self.depth.get().is_none() {
+            self.own_status()?;
+        }
+        Ok(self.depth.get().unwrap_or_default())
     }
 
     /// The caller's own directory in this procfs, a number even where the caller's pid namespace counts differently.
     pub fn own(&self) -> Result<String> {
         // The link's text is the answer, so no lookup goes through it.
-        let link = nix::fcntl::readlinkat(&self.0, "self").context("readlink /proc/self")?;
+        let link = nix::fcntl::readlinkat(&self.root, "self").context("readlink /proc/self")?;
         Ok(link.to_string_lossy().into_owned())
     }
 }
 
 impl AsFd for Proc {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.root.as_fd()
     }
+}
+
+/// The rest of the line of a field.
+fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    text.lines().find_map(|line| line.strip_prefix(name))
+}
+
+/// The numbers of a process in the pid namespace that the procfs shows and in each below it, down to its own
+/// (proc_pid_status(5), `NSpid`).
+fn numbers(status: &str) -> Vec<i32> {
+    let words = field(status, "NSpid:").unwrap_or_default().split_ascii_whitespace();
+    words.filter_map(|word| word.parse().ok()).collect()
 }
 
 /// A value as it appears in an error: not longer than a line.
@@ -113,6 +175,11 @@ impl std::fmt::Debug for Short<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::{
+        clone::{Birth, spawn},
+        scratch::child,
+    };
+    use nix::sched::CloneFlags;
 
     #[test]
     fn reads_its_own_status() {
@@ -120,6 +187,30 @@ mod tests {
         let own = proc.own().unwrap();
         assert_eq!(own, std::process::id().to_string());
         assert!(proc.read_text(&format!("{own}/status")).unwrap().contains("Uid:"));
+    }
+
+    #[test]
+    fn a_process_of_an_inner_pid_namespace_is_found_by_its_own_number() {
+        let proc = Proc::open().unwrap();
+        assert_eq!(proc.process(1).unwrap(), "1");
+        assert_eq!(numbers("Pid:\t7\nNSpid:\t7\t2\n"), [7, 2]);
+        let mut outer = child(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWPID, || {
+            let look = || {
+                let proc = Proc::open()?;
+                let own = proc.process(1)?;
+                let counts = (std::process::id(), proc.pid(&own)?, proc.pid("1")?);
+                match own == proc.own()? && own != "1" && counts == (1, Some(1), None) {
+                    true => Ok(()),
+                    false => Err(Error::new(format_args!("{own} {counts:?}"))),
+                }
+            };
+            let inner = spawn(&Birth::default(), || match look() {
+                Ok(()) => 0,
+                Err(error) => panic!("{error}"),
+            })?;
+            pidfd::wait(inner.as_fd()).map(|exit| exit.to_string())
+        });
+        assert_eq!(outer.report(), "exit status 0");
     }
 
     #[test]

@@ -29,6 +29,8 @@ mod lifecycle;
 mod locked;
 mod mounts;
 mod namespaces;
+mod nested_engine;
+mod nesting;
 mod notify;
 mod pause;
 mod proc_masks;

@@ -1,8 +1,8 @@
 //! Operations as text: one line for errors, the alternate form (`{:#}`) with every detail for golden tests and `explain`.
 
 use super::{
-    Attach, Attrs, Change, Device, DeviceFrom, Filesystem, Ids, Link, Node, Op, Opener, Parameter, Plan,
-    PropagationKind, Source, SourceKind, What,
+    Attach, Attrs, Change, Device, DeviceFrom, Filesystem, Ids, Link, Node, Op, Opener, Otherwise, Parameter,
+    Plan, PropagationKind, Source, SourceKind, What,
 };
 use std::fmt::{self, Formatter};
 
@@ -100,7 +100,14 @@ impl fmt::Display for Filesystem {
         if let Some(owner) = self.owner {
             write!(f, " chown={}:{}", owner.uid, owner.gid)?;
         }
-        self.otherwise.map_or(Ok(()), |id| write!(f, " otherwise={id}"))
+        match self.otherwise {
+            Otherwise::Nothing => Ok(()),
+            Otherwise::Bind(id) => write!(f, " otherwise={id}"),
+            Otherwise::Proc { subset, outer } => {
+                f.write_str(if subset { " otherwise=subset" } else { "" })?;
+                f.write_str(if outer { " otherwise=outer" } else { "" })
+            }
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use super::{Group, Planner, clean};
 use crate::{
     error::Result,
     host::cgroups::Hierarchy,
-    mount::op::{Existing, Filesystem, Op, Opener, Parameter, What},
+    mount::op::{Existing, Filesystem, Op, Opener, Otherwise, Parameter, What},
     spec::Mount,
 };
 use std::path::{Path, PathBuf};
@@ -85,6 +85,6 @@ fn filesystem(fstype: &str, mut parameters: Vec<Parameter>) -> What {
         opener: Opener::Assembler,
         adopt_mode: false,
         owner: None,
-        otherwise: None,
+        otherwise: Otherwise::Nothing,
     })
 }

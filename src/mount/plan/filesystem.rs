@@ -3,7 +3,7 @@
 use super::{Planner, clean, origin};
 use crate::{
     error::{Error, Result},
-    mount::op::{Filesystem, Opener, Owner, Parameter, SourceId, SourceKind, SourceLink, What},
+    mount::op::{Filesystem, Opener, Otherwise, Owner, Parameter, SourceId, SourceKind, SourceLink, What},
     spec::{Mount, NamespaceKind},
 };
 use nix::libc::MOUNT_ATTR_RDONLY;
@@ -30,8 +30,12 @@ impl Planner<'_> {
         if let Some(label) = self.request.label.as_ref().filter(|_| !WITHOUT_LABEL.contains(&fstype)) {
             parameters.push(text(&label.kind, &label.value));
         }
-        let otherwise = fstype == "sysfs" && read_only && !self.facts.initial_userns;
-        let otherwise = otherwise.then(|| self.host_sysfs(mount));
+        let otherwise = match fstype {
+            _ if self.facts.initial_userns => Otherwise::Nothing,
+            "sysfs" if read_only => Otherwise::Bind(self.host_sysfs(mount)),
+            "proc" => self.other_proc(mount),
+            _ => Otherwise::Nothing,
+        };
         let own_pids = self.config.linux.namespace(NamespaceKind::Pid).is_some();
         let has_mode =
             parameters.iter().any(|parameter| matches!(parameter, Parameter::Text(key, _) if key == "mode"));
@@ -44,6 +48,22 @@ impl Planner<'_> {
             owner: nobodys.then_some(self.owner),
             otherwise,
         }))
+    }
+
+    /// What may stand for a procfs that the kernel refuses because a part of the present /proc is covered
+    /// (user_namespaces(7); `mount_too_revealing` of the kernel). Nothing that config.json asks for is dropped: its
+    /// options cannot be given to a procfs that is there already, and its mounts below need the files that they cover.
+    fn other_proc(&self, mount: &Mount) -> Otherwise {
+        let destination = clean(&mount.destination);
+        let below = |other: &Mount| {
+            let path = clean(&other.destination);
+            path != destination && path.starts_with(&destination)
+        };
+        let has_subset = mount.parameters.iter().any(|parameter| parameter.key() == "subset");
+        Otherwise::Proc {
+            subset: !has_subset && !self.config.mounts.iter().any(below),
+            outer: self.facts.nested && mount.parameters.is_empty(),
+        }
     }
 
     /// The host's /sys: what a user namespace without a network of its own can have.

@@ -7,6 +7,7 @@ use crate::{
     spec::{Config, MountKind},
     sys::{
         fork::{NamespaceHolder, isolated},
+        proc::Proc,
         xattr,
     },
 };
@@ -44,7 +45,7 @@ pub(super) fn assembled_in(
     setting: Setting<'_>,
 ) -> Result<Assembled> {
     let plan = plan(config, request, facts)?;
-    let sources = open_sources(&plan)?;
+    let sources = open_sources(&plan, &Proc::open()?)?;
     assemble(&plan, sources, &setting)
 }
 

@@ -36,6 +36,7 @@ fn facts() -> Facts {
         outside: Outside::Same,
         can_mknod: true,
         initial_userns: true,
+        nested: false,
         container_userns: false,
         own_network: true,
         cgroups: Cgroups::default(),

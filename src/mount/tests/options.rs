@@ -12,7 +12,10 @@ use crate::{
         IdMap, MountKind,
         mount::{MountIdMap, MountIds, Propagation, PropagationKind},
     },
-    sys::fork::{NamespaceHolder, isolated},
+    sys::{
+        fork::{NamespaceHolder, isolated},
+        proc::Proc,
+    },
 };
 use nix::{
     errno::Errno,
@@ -186,7 +189,7 @@ fn propagation_words_are_obeyed_and_binds_are_private_without_them() {
             add(&mut config, path, bind(&volume)).propagation = vec![Propagation { kind, recursive: true }];
         }
         let plan = plan(&config, &Request::default(), &facts()).unwrap();
-        let sources = open_sources(&plan).unwrap();
+        let sources = open_sources(&plan, &Proc::open().unwrap()).unwrap();
         // As the runtime does it: sources come from the caller's mount namespace, the rest happens in a new one.
         unshare(CloneFlags::CLONE_NEWNS).unwrap();
         mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>).unwrap();

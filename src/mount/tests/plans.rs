@@ -4,7 +4,9 @@ use super::{add, bind, config, facts, fs, mapped, terminal, text, usual};
 use crate::{
     host::cgroups::{Cgroups, Hierarchy},
     mount::{
-        Facts, Request, plan,
+        Facts, Op, Request,
+        op::{Otherwise, What},
+        plan,
         plan::{Group, Label},
     },
     spec::{
@@ -102,6 +104,42 @@ make symlink /dev/core to /proc/kcore Keep if-target
 linux.devices[0]: bind device /dev/fuse (c 10:229) source=7
 ",
     );
+}
+
+/// What may stand for the container's /proc.
+fn other_proc(facts: &Facts, edit: impl FnOnce(&mut Config)) -> Otherwise {
+    let mut config = usual(Path::new("/rootfs"));
+    edit(&mut config);
+    let plan = plan(&config, &Request::default(), facts).unwrap();
+    let found = plan.ops.into_iter().find_map(|op| match op {
+        Op::Attach(attach) if attach.name == "proc" => match attach.what {
+            What::Filesystem(filesystem) => Some(filesystem.otherwise),
+            _ => None,
+        },
+        _ => None,
+    });
+    found.unwrap()
+}
+
+#[test]
+fn another_proc_stands_for_a_refused_one_only_where_nothing_is_lost() {
+    let own = || Facts { initial_userns: false, ..facts() };
+    let nested = || Facts { nested: true, ..own() };
+    let (nothing, all) = (Otherwise::Nothing, Otherwise::Proc { subset: true, outer: true });
+    assert_eq!(other_proc(&facts(), |_| {}), nothing, "the kernel refuses nothing to the first root");
+    assert_eq!(
+        other_proc(&own(), |_| {}),
+        Otherwise::Proc { subset: true, outer: false },
+        "it is the host's"
+    );
+    assert_eq!(other_proc(&nested(), |_| {}), all);
+    let option = |key| other_proc(&nested(), |config| config.mounts[0].parameters = vec![text(key, "1")]);
+    assert_eq!(option("hidepid"), Otherwise::Proc { subset: true, outer: false });
+    assert_eq!(option("subset"), Otherwise::Proc { subset: false, outer: false }, "it has been tried");
+    let over = other_proc(&nested(), |config| {
+        add(config, "/proc/cpuinfo", bind("/lxcfs/cpuinfo"));
+    });
+    assert_eq!(over, Otherwise::Proc { subset: false, outer: true }, "the file to cover has to be there");
 }
 
 #[test]

@@ -35,10 +35,13 @@ fn write_as(owner: u32, proc: &Proc, path: &str, value: &[u8]) -> Result<()> {
 
 fn explained(error: Error) -> Error {
     match error.errno() {
-        Some(libc::ENOENT) => error.hint("this kernel, or a namespace of this type, has no such sysctl"),
+        Some(libc::ENOENT) => error
+            .hint("this kernel, a namespace of this type, or a /proc with `subset=pid` has no such sysctl"),
         Some(libc::EACCES | libc::EPERM) => error.hint("the namespace belongs to another user namespace"),
         Some(libc::EINVAL | libc::ERANGE) => error.hint("the kernel does not take this value"),
-        Some(libc::EROFS) => error.hint("/proc/sys is read-only where the runtime was started"),
+        Some(libc::EROFS | libc::EXDEV) => error.hint(
+            "/proc/sys is read-only or masked where the runtime was started (an outer container's procMount)",
+        ),
         _ => error,
     }
 }
