@@ -2,6 +2,7 @@
 
 use super::{
     below::Below,
+    controllers::{Refusals, enable, enable_available, hands_on_all, lacking, not_enabled},
     dir::{Dir, Made},
     group::{Cgroup, Member},
     plan::{Group, Owner, Plan, Refused, Update},
@@ -13,7 +14,7 @@ use crate::{
     error::{Context, Error, Kind, Result},
     sys::bpf,
 };
-use std::{collections::BTreeMap, fmt, os::fd::AsFd, path::Path, rc::Rc};
+use std::{fmt, os::fd::AsFd, path::Path, rc::Rc};
 
 /// The remedy for a refusal.
 pub const DELEGATE: &str = "the caller needs a delegated cgroup: run it in a systemd user session or scope with Delegate=yes \
@@ -22,9 +23,6 @@ pub const DELEGATE: &str = "the caller needs a delegated cgroup: run it in a sys
 
 /// What the kernel hands over with a group when /sys/kernel/cgroup/delegate does not say (Linux before 4.15).
 const DELEGATED: &str = "cgroup.procs\ncgroup.subtree_control\ncgroup.threads\n";
-
-/// Why a controller could not be enabled.
-type Refusals = BTreeMap<String, Error>;
 
 /// Makes the groups: directories, controllers, writes, owner, device program. When a step fails, everything it made is
 /// removed again, parents included.
@@ -129,7 +127,8 @@ impl Undo {
     }
 }
 
-fn is_refusal(error: &Error) -> bool {
+/// Whether the kernel does not let this caller.
+pub fn is_refusal(error: &Error) -> bool {
     matches!(error.errno(), Some(libc::EACCES | libc::EPERM | libc::EROFS))
 }
 
@@ -163,6 +162,9 @@ fn create_group(group: &Group, is_unit: bool, made: &mut Undo) -> Result<Member>
     }
     write_all(&dir, &group.writes, &refusals)?;
     let home = group.below.born.as_ref().map(|name| make_below(&dir, name)).transpose()?;
+    if let Some(name) = group.below.born.as_ref().filter(|_| !is_unit) {
+        made.0.push((Rc::new(dir.open("")?), name.clone()));
+    }
     if let Some(owner) = group.owner {
         give(home.as_ref().unwrap_or(&dir), owner)?;
     }
@@ -172,7 +174,8 @@ fn create_group(group: &Group, is_unit: bool, made: &mut Undo) -> Result<Member>
              CAP_SYS_ADMIN",
         )?;
     }
-    Ok(Member { version, mount: group.mount.clone(), path: group.path.clone(), parent, dir, home })
+    let lacking = if group.delegated { lacking(&dir, &group.controllers, refusals)? } else { Vec::new() };
+    Ok(Member { version, mount: group.mount.clone(), path: group.path.clone(), parent, dir, home, lacking })
 }
 
 fn make_below(dir: &Dir, name: &str) -> Result<Dir> {
@@ -197,14 +200,6 @@ pub fn arrange_below(plan: &Plan, cgroup: &Cgroup, init: i32) -> Result<()> {
             give(&below, owner)?;
         }
     }
-    Ok(())
-}
-
-fn enable_available(dir: &Dir) -> Result<()> {
-    let available: Vec<String> =
-        dir.read("cgroup.controllers")?.split_whitespace().map(str::to_owned).collect();
-    // What cannot be enabled is missed by nobody: the limits are above.
-    enable(dir, &available, &mut Refusals::new());
     Ok(())
 }
 
@@ -248,29 +243,9 @@ fn existing_parent(root: &Rc<Dir>, path: &str, group: &Group) -> Result<Option<R
     let ready = if group.fill_cpuset {
         !parent.read("cpuset.cpus")?.trim().is_empty() && !parent.read("cpuset.mems")?.trim().is_empty()
     } else {
-        group.controllers.is_empty() || hands_on_all(&parent, group)?
+        group.controllers.is_empty() || hands_on_all(&parent, &group.controllers)?
     };
     Ok(ready.then_some(parent))
-}
-
-fn hands_on_all(parent: &Dir, group: &Group) -> Result<bool> {
-    let enabled = parent.read("cgroup.subtree_control")?;
-    let enabled: Vec<&str> = enabled.split_whitespace().collect();
-    Ok(group.controllers.iter().all(|controller| enabled.contains(&controller.as_str())))
-}
-
-/// Enables controllers for the children of a group: all at once, else those that the kernel lets. Why it did not is
-/// remembered until a limit needs one.
-fn enable(dir: &Dir, controllers: &[String], refusals: &mut Refusals) {
-    let words: Vec<String> = controllers.iter().map(|name| format!("+{name}")).collect();
-    if words.is_empty() || dir.write("cgroup.subtree_control", &words.join(" ")).is_ok() {
-        return;
-    }
-    for (name, word) in controllers.iter().zip(words) {
-        if let Err(error) = dir.write("cgroup.subtree_control", &word) {
-            refusals.entry(name.clone()).or_insert(error);
-        }
-    }
 }
 
 /// Refuses a group that somebody uses, in the words of runc.
@@ -367,28 +342,6 @@ fn write_one(dir: &Dir, write: &Write, refusals: &Refusals) -> Result<()> {
 
 fn is_missing(result: &Result<()>) -> bool {
     result.as_ref().is_err_and(|error| error.errno() == Some(libc::ENOENT))
-}
-
-/// Explains a file that is not there: its controller is not enabled, or the kernel does not know it.
-fn not_enabled(dir: &Dir, file: &str, error: Error, refusals: &Refusals) -> Error {
-    let controller = file.split('.').next().unwrap_or(file);
-    let enabled = dir.read("cgroup.controllers").unwrap_or_default();
-    if controller == "cgroup" || enabled.is_empty() && !refusals.contains_key(controller) {
-        return error.hint("this kernel, or the device's I/O scheduler, has no such setting");
-    }
-    if enabled.split_whitespace().any(|name| name == controller) {
-        return error.hint("the controller is enabled, but this kernel does not have the setting");
-    }
-    let sentence = format!("cgroup controller {controller} is not enabled");
-    // Why it could not be enabled says more than that a file of it is not there.
-    match refusals.get(controller) {
-        Some(reason) if reason.errno() == Some(libc::EBUSY) => {
-            Error::new(format_args!("{sentence}: {reason}"))
-                .hint("that group has processes; move them into a child group of it")
-        }
-        Some(reason) => Error::new(format_args!("{sentence}: {reason}")).hint(DELEGATE),
-        None => error.context(sentence).hint(DELEGATE),
-    }
 }
 
 fn hint_write(file: &str, error: Error) -> Error {

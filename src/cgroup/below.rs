@@ -1,4 +1,4 @@
-//! The groups below a container's own that annotations ask for. Pure.
+//! The groups below a container's own, that annotations ask for or that keep its limits out of its reach. Pure.
 //!
 //! ```text
 //! scope                    limits
@@ -16,6 +16,8 @@ use std::{collections::BTreeMap, fmt};
 /// Annotation: the group of a scope's processes, as in crun; empty is none. crun has `container` where nothing is said, this
 /// program none.
 const SUBGROUP: &str = "run.oci.systemd.subgroup";
+/// The group of a delegated container's processes where nobody names one, as in crun.
+const PAYLOAD: &str = "container";
 /// Annotation: a group that is handed to the container, as in crun.
 const DELEGATED: &str = "run.oci.delegate-cgroup";
 
@@ -55,6 +57,15 @@ impl Below {
             born: if is_unit { name(SUBGROUP)? } else { None },
             handed: name(DELEGATED)?.map(|name| Handed { name, owner }),
         })
+    }
+
+    /// Puts the processes of a delegated container below the group that has its limits, unless the annotation wants no
+    /// such group. For a caller who is the container's root himself: he owns all that he makes, limits included, and where the
+    /// hierarchy is mounted without `nsdelegate` the owner may write to every file in the root of his namespace.
+    pub fn keep_limits_above(&mut self, annotations: &BTreeMap<String, String>) {
+        if annotations.get(SUBGROUP).is_none_or(|name| !name.is_empty()) {
+            self.born.get_or_insert_with(|| PAYLOAD.to_owned());
+        }
     }
 
     /// Where the first process is in the end, as seen from the container's group; starts with `/`.

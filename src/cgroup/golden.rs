@@ -394,7 +394,7 @@ fn the_group_belongs_to_the_process_where_it_is_meant_to() {
     case.outside = Outside::Mapped { uids: lines.clone(), gids: lines };
     case.user = User { uid: 5, gid: 6, ..User::default() };
     case.mounts = vec![mount(false)];
-    let owned = "/sys/fs/cgroup:/c1\n  owner 100005:100006\n";
+    let owned = "/sys/fs/cgroup:/c1\n  delegated\n  owner 100005:100006\n";
     assert_eq!(case.text(), owned);
     case.mounts = vec![mount(true), mount(false)];
     assert_eq!(case.text(), owned, "the last mount counts");

@@ -37,6 +37,8 @@ pub(super) struct Member {
     pub dir: Dir,
     /// The group below it that processes enter.
     pub home: Option<Dir>,
+    /// Controllers that it was to hand on and has not got, with the reasons; known when it is made.
+    pub lacking: Vec<String>,
 }
 
 /// Whether the processes of a group may run.
@@ -65,6 +67,17 @@ impl Cgroup {
     /// Whether there is no group at all.
     pub fn is_empty(&self) -> bool {
         self.members.is_empty()
+    }
+
+    /// What a container that arranges its own groups has to do without, in words.
+    pub fn lacking(&self) -> impl Iterator<Item = String> {
+        self.members.iter().filter(|member| !member.lacking.is_empty()).map(|member| {
+            format!(
+                "control group {} lacks controllers: {}",
+                member.dir.name().display(),
+                member.lacking.join(", ")
+            )
+        })
     }
 
     /// What the state file keeps.
@@ -223,7 +236,8 @@ impl Member {
         let dir = parent.open(leaf)?;
         // A payload may have taken it away.
         let home = home.map(|home| found(dir.open(home.trim_start_matches('/')))).transpose()?.flatten();
-        Ok(Self { version, mount: mount.to_owned(), path: path.to_owned(), parent, dir, home })
+        let (mount, path) = (mount.to_owned(), path.to_owned());
+        Ok(Self { version, mount, path, parent, dir, home, lacking: Vec::new() })
     }
 
     /// The group that processes enter.

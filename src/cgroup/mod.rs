@@ -9,6 +9,7 @@ pub mod apply;
 mod below;
 mod bpf;
 mod chosen;
+mod controllers;
 mod device;
 mod dir;
 #[cfg(test)]

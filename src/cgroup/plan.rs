@@ -114,6 +114,8 @@ pub struct Group {
     pub late: Vec<Op>,
     /// Device program to attach (version 2).
     pub devices: Option<Vec<Insn>>,
+    /// Whether the container arranges groups of its own below it, and so wants every controller.
+    pub delegated: bool,
     /// Who gets the group.
     pub owner: Option<Owner>,
     /// The groups below it that its processes are in.
@@ -263,8 +265,19 @@ fn group(
         ),
     };
     let is_unit = input.driver == Driver::Systemd;
-    // systemd enables what it knows itself.
-    let controllers: Vec<String> = match is_unit {
+    let is_alone = version == Version::V2 && input.host.is_pure_v2();
+    let mut below = match is_alone {
+        true => Below::plan(input.annotations, is_unit, input.outside)?,
+        false => Below::default(),
+    };
+    let own_root = is_alone && below.handed.is_none() && is_own_root(input);
+    let delegated = own_root || below.handed.is_some();
+    if delegated && input.caller == Caller::Unprivileged {
+        below.keep_limits_above(input.annotations);
+    }
+    let owner = if own_root { owner(input)? } else { None };
+    // systemd enables what it knows itself; a container that hands controllers on gets the others as well.
+    let controllers: Vec<String> = match is_unit && !delegated {
         true => controllers
             .into_iter()
             .filter(|name| writes.iter().chain(&late).any(|op| needs(op, name)))
@@ -278,12 +291,6 @@ fn group(
     };
     let crosses = input.caller == Caller::Unprivileged && version == Version::V2 && !is_unit;
     let crossing = crosses.then(|| path::common(&hierarchy.own, &path));
-    let is_alone = version == Version::V2 && input.host.is_pure_v2();
-    let below = match is_alone {
-        true => Below::plan(input.annotations, is_unit, input.outside)?,
-        false => Below::default(),
-    };
-    let owner = if is_alone && below.handed.is_none() { owner(input)? } else { None };
     Ok(Group {
         mount: hierarchy.mount.clone(),
         path,
@@ -294,6 +301,7 @@ fn group(
         writes,
         late,
         devices: None,
+        delegated,
         owner,
         below,
         refused,
@@ -318,16 +326,17 @@ fn add_devices(groups: &mut [Group], host: &Cgroups, rules: &Rules) -> Result<()
     Ok(())
 }
 
-/// "Cgroup ownership" of config-linux.md: with a new cgroup namespace and a writable cgroup mount the group belongs to the
-/// process. A version 1 group is never handed over: that is not safe.
+/// Whether the container has a hierarchy of its own to write to: a new cgroup namespace and a writable cgroup mount.
+fn is_own_root(input: &Input<'_>) -> bool {
+    let namespace = input.linux.namespace(NamespaceKind::Cgroup);
+    let mount = input.mounts.iter().rfind(|mount| mount.destination == Path::new(IN_CONTAINER));
+    namespace.is_some_and(|namespace| namespace.path.is_none()) && mount.is_some_and(is_writable_cgroup)
+}
+
+/// "Cgroup ownership" of config-linux.md: the root of a hierarchy of its own belongs to the process. A version 1 group is
+/// never handed over: that is not safe.
 fn owner(input: &Input<'_>) -> Result<Option<Owner>> {
     let Some(user) = input.user else { return Ok(None) };
-    let own_namespace =
-        input.linux.namespace(NamespaceKind::Cgroup).is_some_and(|namespace| namespace.path.is_none());
-    let mount = input.mounts.iter().rfind(|mount| mount.destination == Path::new(IN_CONTAINER));
-    if !own_namespace || !mount.is_some_and(is_writable_cgroup) {
-        return Ok(None);
-    }
     let (Some(uid), Some(gid)) = (input.outside.uid(user.uid), input.outside.gid(user.gid)) else {
         bail!("hand the cgroup to user {}:{}: the ids are not mapped", user.uid, user.gid);
     };
@@ -410,6 +419,9 @@ impl fmt::Display for Group {
         self.writes.iter().try_for_each(|op| writeln!(f, "  {op}"))?;
         if let Some(program) = &self.devices {
             writeln!(f, "  device program of {} instructions", program.len())?;
+        }
+        if self.delegated {
+            writeln!(f, "  delegated")?;
         }
         if let Some(owner) = self.owner {
             writeln!(f, "  owner {}:{}", owner.uid, owner.gid)?;

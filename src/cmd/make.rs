@@ -233,6 +233,7 @@ impl Attempt<'_> {
             }
         })?;
         let cgroup = &*self.cgroup.insert(created);
+        cgroup.lacking().for_each(|lack| self.log.debug(lack));
         let park = match waits {
             Waits::ForCaller => Park::Line,
             Waits::ForStart => Park::Socket(socket::bind(&self.entry.start_socket())?),
