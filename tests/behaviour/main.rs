@@ -15,6 +15,7 @@ mod capabilities;
 mod captures;
 mod cgroups_behaviour;
 mod concurrency;
+mod delegation;
 mod devices;
 mod error_texts;
 mod errors;

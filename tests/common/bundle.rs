@@ -22,6 +22,7 @@ pub struct Bundle {
     pub config: Value,
     outer: Option<PinnedNamespaces>,
     program: PathBuf,
+    pure: bool,
     touched: AtomicBool,
     stdin: Option<String>,
     env: Vec<(String, String)>,
@@ -41,7 +42,18 @@ impl Bundle {
         let config = default_config(mode, &id);
         let outer = (mode == Mode::RootInUserns).then(PinnedNamespaces::outer);
         let env = vec![("XDG_RUNTIME_DIR".to_owned(), scratch.join("run").display().to_string())];
-        Self { mode, scratch, id, config, outer, program, touched: AtomicBool::new(false), stdin: None, env }
+        Self {
+            mode,
+            scratch,
+            id,
+            config,
+            outer,
+            program,
+            pure: false,
+            touched: AtomicBool::new(false),
+            stdin: None,
+            env,
+        }
     }
 
     /// The container runs this program.
@@ -95,6 +107,12 @@ impl Bundle {
     /// A new outer namespace, which knows the mounts that the test made on the host in the meantime.
     pub fn renew_outer(mut self) -> Self {
         self.outer = self.outer.is_some().then(PinnedNamespaces::outer);
+        self
+    }
+
+    /// The runtime, called by root, sees a pure version 2 hierarchy, whatever the host mounts.
+    pub fn in_pure_v2(mut self) -> Self {
+        self.pure = !Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
         self
     }
 
@@ -167,7 +185,15 @@ impl Bundle {
     /// The runtime with `--root` and the arguments, ready to run as the mode's caller.
     pub fn command(&self, args: &[&str]) -> Command {
         self.touched.store(true, Ordering::Relaxed);
-        let mut command = self.mode.command(&self.program, &self.dir(), self.outer.as_ref());
+        let mut command = match self.pure {
+            false => self.mode.command(&self.program, &self.dir(), self.outer.as_ref()),
+            true => {
+                let view = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pure-cgroup2");
+                let mut command = self.mode.command(&view, &self.dir(), self.outer.as_ref());
+                command.arg(&self.program);
+                command
+            }
+        };
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command.arg("--root").arg(self.state_root());
         match (driver(), self.mode.cgroups()) {
