@@ -158,6 +158,15 @@ in_modes! {
         }
         let capabilities = [DEFAULT_CAPS, &["CAP_SYS_ADMIN"]].concat();
         let bundle = bundle.put("/linux/resources/unified", limits.clone()).put("/process/capabilities", caps(&capabilities));
+        // Nobody has enabled anything in a slice of its own.
+        let slice = format!("urun{}.slice", bundle.id().trim_start_matches("urun-test").replace('-', "x"));
+        let bundle = match driver() {
+            Driver::Systemd => {
+                let place = format!("{slice}:urun:{}", bundle.id());
+                bundle.put("/linux/cgroupsPath", json!(place))
+            }
+            Driver::Cgroupfs => bundle,
+        };
         let container = bundle.sh(ATTACK).start();
         container.wait_for("done");
         assert_eq!(container.output().trim(), "done");
@@ -176,6 +185,9 @@ in_modes! {
             holds();
         }
         container.delete(&["--force"]).ok();
+        if driver() == Driver::Systemd {
+            systemctl(mode, &["stop", &slice]);
+        }
         Traces::none_of(container.bundle());
     }
 }
