@@ -124,13 +124,14 @@ in_modes! {
     }
 }
 
-/// Tries to lift limits and to leave, then arranges itself; says `done` and sleeps.
+/// Tries to lift limits and to leave, then arranges itself; says `done` and sleeps. Whether limits were lifted is read on the host:
+/// where the hierarchy is mounted without `nsdelegate`, an ordinary user may write to the files that he sees.
 const ATTACK: &str = r#"
 cd /sys/fs/cgroup
 for root in . /mnt; do
     [ $root = . ] || mount -t cgroup2 cgroup2 $root || echo "no second view"
     for file in memory.max memory.high pids.max cpu.max cgroup.max.depth; do
-        [ ! -e $root/$file ] || ! ( echo max > $root/$file ) 2>/dev/null || echo "$root/$file was written"
+        [ ! -e $root/$file ] || ( echo max > $root/$file ) 2>/dev/null
     done
     [ ! -e $root/../cgroup.procs ] || echo "there is a way up from $root"
 done
