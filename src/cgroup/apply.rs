@@ -165,8 +165,13 @@ fn create_group(group: &Group, is_unit: bool, made: &mut Undo) -> Result<Member>
     if let Some(name) = group.below.born.as_ref().filter(|_| !is_unit) {
         made.0.push((Rc::new(dir.open("")?), name.clone()));
     }
+    let mut notes = Vec::new();
     if let Some(owner) = group.owner {
-        give(home.as_ref().unwrap_or(&dir), owner)?;
+        match give(home.as_ref().unwrap_or(&dir), owner) {
+            // An ordinary user cannot give to another of his ids what he makes: it stays with the container's root.
+            Err(error) if error.errno() == Some(libc::EPERM) => notes.push(error.to_string()),
+            result => result?,
+        }
     }
     if let Some(program) = &group.devices {
         attach(&dir, program, state).context("restrict devices by an eBPF program").hint(
@@ -174,8 +179,10 @@ fn create_group(group: &Group, is_unit: bool, made: &mut Undo) -> Result<Member>
              CAP_SYS_ADMIN",
         )?;
     }
-    let lacking = if group.delegated { lacking(&dir, &group.controllers, refusals)? } else { Vec::new() };
-    Ok(Member { version, mount: group.mount.clone(), path: group.path.clone(), parent, dir, home, lacking })
+    if group.delegated {
+        notes.extend(lacking(&dir, &group.controllers, refusals)?);
+    }
+    Ok(Member { version, mount: group.mount.clone(), path: group.path.clone(), parent, dir, home, notes })
 }
 
 fn make_below(dir: &Dir, name: &str) -> Result<Dir> {

@@ -60,15 +60,17 @@ pub fn hands_on_all(parent: &Dir, controllers: &[String]) -> Result<bool> {
     Ok(controllers.iter().all(|controller| enabled.contains(&controller.as_str())))
 }
 
-/// The controllers that a group was to have and has not, each with the reason.
-pub fn lacking(dir: &Dir, wanted: &[String], mut refusals: Refusals) -> Result<Vec<String>> {
+/// What to tell of the controllers that a group was to have and has not: which, and why not.
+pub fn lacking(dir: &Dir, wanted: &[String], mut refusals: Refusals) -> Result<Option<String>> {
     let there = dir.read("cgroup.controllers")?;
     let missing = wanted.iter().filter(|wanted| there.split_whitespace().all(|name| name != *wanted));
     let told = missing.map(|name| match refusals.remove(name) {
         Some(reason) => format!("{name} ({reason})"),
         None => name.clone(),
     });
-    Ok(told.collect())
+    let told: Vec<String> = told.collect();
+    let name = dir.name().display();
+    Ok((!told.is_empty()).then(|| format!("cgroup {name} lacks controllers: {}", told.join(", "))))
 }
 
 /// Explains a file that is not there: its controller is not enabled, or the kernel does not know it.

@@ -37,8 +37,8 @@ pub(super) struct Member {
     pub dir: Dir,
     /// The group below it that processes enter.
     pub home: Option<Dir>,
-    /// Controllers that it was to hand on and has not got, with the reasons; known when it is made.
-    pub lacking: Vec<String>,
+    /// What could not be had and was done without when it was made.
+    pub notes: Vec<String>,
 }
 
 /// Whether the processes of a group may run.
@@ -69,15 +69,9 @@ impl Cgroup {
         self.members.is_empty()
     }
 
-    /// What a container that arranges its own groups has to do without, in words.
-    pub fn lacking(&self) -> impl Iterator<Item = String> {
-        self.members.iter().filter(|member| !member.lacking.is_empty()).map(|member| {
-            format!(
-                "control group {} lacks controllers: {}",
-                member.dir.name().display(),
-                member.lacking.join(", ")
-            )
-        })
+    /// What its maker might miss, in words.
+    pub fn notes(&self) -> impl Iterator<Item = &String> {
+        self.members.iter().flat_map(|member| &member.notes)
     }
 
     /// What the state file keeps.
@@ -237,7 +231,7 @@ impl Member {
         // A payload may have taken it away.
         let home = home.map(|home| found(dir.open(home.trim_start_matches('/')))).transpose()?.flatten();
         let (mount, path) = (mount.to_owned(), path.to_owned());
-        Ok(Self { version, mount, path, parent, dir, home, lacking: Vec::new() })
+        Ok(Self { version, mount, path, parent, dir, home, notes: Vec::new() })
     }
 
     /// The group that processes enter.

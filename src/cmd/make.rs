@@ -233,7 +233,7 @@ impl Attempt<'_> {
             }
         })?;
         let cgroup = &*self.cgroup.insert(created);
-        cgroup.lacking().for_each(|lack| self.log.debug(lack));
+        cgroup.notes().for_each(|note| self.log.debug(note));
         let park = match waits {
             Waits::ForCaller => Park::Line,
             Waits::ForStart => Park::Socket(socket::bind(&self.entry.start_socket())?),

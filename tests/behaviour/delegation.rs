@@ -114,13 +114,14 @@ in_modes! {
 }
 
 in_modes! {
-    /// The group of another process than the container's root, as the specification has it.
-    [root_userns]
+    /// The group of another process than the container's root, as the specification has it; an ordinary user cannot give it away.
+    [root_userns rootless_range]
     fn the_group_is_that_of_the_process(mode) {
         let Some(bundle) = delegated(mode) else { return };
         let container = bundle.user(1000, 1000).start();
         let procs = fs::metadata(groups(&container).root.join("cgroup.procs")).unwrap();
-        assert_eq!((procs.uid(), procs.gid()), (mode.host_uid(1000), mode.host_gid(1000)));
+        let expected = if mode.rootless() { mode.owner() } else { (mode.host_uid(1000), mode.host_gid(1000)) };
+        assert_eq!((procs.uid(), procs.gid()), expected);
     }
 }
 
