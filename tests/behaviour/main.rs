@@ -38,6 +38,7 @@ mod proc_masks;
 mod ps;
 mod rootfs;
 mod rootless;
+mod rootless_network;
 mod seccomp_behaviour;
 mod seeds;
 mod sudden_death;
