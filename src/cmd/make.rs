@@ -224,16 +224,8 @@ impl Attempt<'_> {
         if notifies {
             self.entry.make_directory(notify::DIRECTORY)?;
         }
-        let started = cgroup::scope::start(&self.plan.cgroup, manager, &proc);
-        let created = started.and_then(|holder| Ok((cgroup::create(&self.plan.cgroup)?, holder)));
-        let (created, holder) = created.inspect_err(|error| {
-            if error.is(Kind::GroupInUse) {
-                // Somebody was quicker: from here on the groups are not this container's to clean up.
-                self.record.cgroup = serde_json::Value::Null;
-            }
-        })?;
+        let (created, holder) = self.make_groups(manager, &proc)?;
         let cgroup = &*self.cgroup.insert(created);
-        cgroup.notes().for_each(|note| self.log.debug(note));
         let park = match waits {
             Waits::ForCaller => Park::Line,
             Waits::ForStart => Park::Socket(socket::bind(&self.entry.start_socket())?),
@@ -285,6 +277,20 @@ impl Attempt<'_> {
         self.record.cgroup = self.plan.cgroup.record().to_json();
         self.entry.save_config(config)?;
         self.entry.save(&self.record)
+    }
+
+    /// The groups, and who keeps their unit alive until somebody is in it.
+    fn make_groups(&mut self, manager: Option<Manager>, proc: &Proc) -> Result<(Cgroup, Option<Holder>)> {
+        let started = cgroup::scope::start(&self.plan.cgroup, manager, proc);
+        let made = started.and_then(|holder| Ok((cgroup::create(&self.plan.cgroup)?, holder)));
+        let made = made.inspect_err(|error| {
+            if error.is(Kind::GroupInUse) {
+                // Somebody was quicker: from here on the groups are not this container's to clean up.
+                self.record.cgroup = serde_json::Value::Null;
+            }
+        })?;
+        made.0.notes().for_each(|note| self.log.debug(note));
+        Ok(made)
     }
 
     /// What has to be in place before anybody is told that the container exists.

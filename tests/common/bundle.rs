@@ -185,15 +185,12 @@ impl Bundle {
     /// The runtime with `--root` and the arguments, ready to run as the mode's caller.
     pub fn command(&self, args: &[&str]) -> Command {
         self.touched.store(true, Ordering::Relaxed);
-        let mut command = match self.pure {
-            false => self.mode.command(&self.program, &self.dir(), self.outer.as_ref()),
-            true => {
-                let view = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pure-cgroup2");
-                let mut command = self.mode.command(&view, &self.dir(), self.outer.as_ref());
-                command.arg(&self.program);
-                command
-            }
-        };
+        let view = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pure-cgroup2");
+        let program = if self.pure { &view } else { &self.program };
+        let mut command = self.mode.command(program, &self.dir(), self.outer.as_ref());
+        if self.pure {
+            command.arg(&self.program);
+        }
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command.arg("--root").arg(self.state_root());
         match (driver(), self.mode.cgroups()) {
