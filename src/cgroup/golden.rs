@@ -415,3 +415,25 @@ fn the_group_belongs_to_the_process_where_it_is_meant_to() {
     case.host = hybrid();
     assert!(!case.text().contains("owner"), "version 1 is never handed over");
 }
+
+#[test]
+fn the_limits_of_an_ordinary_users_container_are_above_what_it_writes_to() {
+    let own = "/user.slice/user@1000.service/app.slice/term.scope";
+    let mut case = Case::new(pure_v2("memory pids", own), None, Resources::default()).unprivileged();
+    case.linux.namespaces = vec![Namespace { kind: NamespaceKind::Cgroup, path: None }];
+    case.mounts = vec![Mount::plain(0, "/sys/fs/cgroup", MountKind::Cgroup)];
+    let expected = "\
+/sys/fs/cgroup:/user.slice/user@1000.service/app.slice/c1 or none
+  through /sys/fs/cgroup/user.slice/user@1000.service/app.slice
+  enable memory pids
+  delegated
+  owner 0:0
+  birth in container
+";
+    assert_eq!(case.text(), expected);
+    case.annotations.insert("run.oci.systemd.subgroup".into(), String::new());
+    assert!(!case.text().contains("birth in"), "the annotation wants none");
+    case.annotations.insert("run.oci.delegate-cgroup".into(), "payload".into());
+    case.annotations.remove("run.oci.systemd.subgroup");
+    assert!(case.text().contains("  birth in container\n  move to payload"), "{}", case.text());
+}
