@@ -9,6 +9,7 @@ use std::{
     os::unix::fs::{MetadataExt, chown, symlink},
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    time::{Duration, Instant},
 };
 
 fn is_pure() -> bool {
@@ -349,7 +350,11 @@ fn boots_and_shuts_down(container: &Container, exec: impl Fn(&[&str]) -> Output)
     let mode = container.bundle().mode();
     container.start();
     let state = || exec(&["systemctl", "is-system-running"]).text().to_owned();
-    wait_until("the system has started", || ["running", "degraded"].contains(&state().as_str()));
+    let until = deadline(30);
+    while !["running", "degraded"].contains(&state().as_str()) {
+        assert!(Instant::now() < until, "waited in vain for the system: {}", container.output());
+        std::thread::sleep(Duration::from_millis(200));
+    }
     assert_eq!(exec(&["systemctl", "--no-pager", "--plain", "--no-legend", "--failed"]).ok().text(), "");
     let groups = groups(container);
     let own = container.proc().cgroup("");
