@@ -1,5 +1,6 @@
 //! Which control group hierarchies this host has and where the caller is in them.
 
+use super::mountinfo::unescape;
 use crate::{
     error::{Context, Result},
     sys::proc::Proc,
@@ -138,17 +139,6 @@ fn below(root: &str, group: &str) -> String {
         Ok(rest) if !group.starts_with("/..") => format!("/{}", rest.display()),
         _ => "/".to_owned(),
     }
-}
-
-/// Undoes the octal escapes of mountinfo: space, tab, newline and backslash.
-fn unescape(text: &str) -> String {
-    let mut out = text.to_owned();
-    for (escape, plain) in [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")] {
-        if out.contains('\\') {
-            out = out.replace(escape, plain);
-        }
-    }
-    out
 }
 
 #[cfg(test)]

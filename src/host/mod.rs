@@ -3,4 +3,5 @@
 pub mod caller;
 pub mod cgroups;
 pub mod ids;
+pub mod mountinfo;
 pub mod passwd;

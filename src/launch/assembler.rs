@@ -75,12 +75,7 @@ impl Assembler<'_> {
             let namespace = self.namespace(&init, "net")?;
             net::apply(devices, &host, &net::Route::open()?, namespace.as_fd())?;
         }
-        let namespace = match plan.mounts.needs_user_namespace() {
-            true => Some(self.namespace(&init, "user")?),
-            false => None,
-        };
-        let setting = mount::Setting { user_namespace: namespace.as_ref().map(AsFd::as_fd), lookup: None };
-        let assembled = mount::assemble(&plan.mounts, sources, &setting)?;
+        let assembled = mount::assemble(&plan.mounts, sources, None)?;
         if !plan.hooks.create_runtime.is_empty() {
             self.ask(&FromAssembler::Hooks)?;
         }

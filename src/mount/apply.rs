@@ -1,7 +1,7 @@
 //! The assembler: runs the plan's steps, then enters the result.
 
 use super::{
-    idmap,
+    idmap::Idmaps,
     op::{Link, Node, Op, Plan, ProcView, Propagation, PropagationKind},
     root::{Lookup, Missing, Rootfs, kind},
     source::{Opened, Sources},
@@ -23,22 +23,6 @@ use std::{
     path::{Path, PathBuf},
     rc::Rc,
 };
-
-/// What exists only at run time.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Setting<'a> {
-    /// The container's user namespace, for id-mapped mounts that use its maps.
-    pub user_namespace: Option<BorrowedFd<'a>>,
-    /// How paths in the container are resolved; absent means that it is tried out.
-    pub lookup: Option<Lookup>,
-}
-
-impl<'a> Setting<'a> {
-    /// The user namespace whose ids the container has.
-    pub(super) fn container_ids(self) -> Result<BorrowedFd<'a>> {
-        self.user_namespace.ok_or_else(|| Error::new("there is no user namespace to map ids with"))
-    }
-}
 
 /// A finished root file system.
 #[derive(Debug)]
@@ -64,11 +48,10 @@ pub enum Root {
 
 /// The state of an assembly.
 #[derive(Debug)]
-pub(super) struct Assembler<'a> {
+pub(super) struct Assembler {
     pub(super) root: Rootfs,
     pub(super) opened: Vec<Opened>,
-    pub(super) idmaps: Vec<OwnedFd>,
-    pub(super) setting: Setting<'a>,
+    pub(super) idmaps: Idmaps,
     /// The directory that devices and symlinks were made in last.
     pub(super) directory: Option<(PathBuf, Rc<OwnedFd>)>,
     /// Mounts that become read-only later.
@@ -84,23 +67,23 @@ pub(super) struct Assembler<'a> {
 
 /// Assembles the root file system in the current mount namespace, which the runtime's user namespace owns and whose tree is
 /// private. The caller has one thread; its file system ids are those of the container's root outside, with all capabilities
-/// kept, so that whatever is created belongs to the container's root.
-pub fn assemble(plan: &Plan, sources: Sources, setting: &Setting<'_>) -> Result<Assembled> {
+/// kept, so that whatever is created belongs to the container's root. `lookup` says how paths in the container are resolved;
+/// absent means that it is tried out.
+pub fn assemble(plan: &Plan, sources: Sources, lookup: Option<Lookup>) -> Result<Assembled> {
     let before = umask(Mode::empty());
-    let assembled = run(plan, sources, *setting);
+    let assembled = run(plan, sources, lookup);
     umask(before);
     assembled
 }
 
-fn run(plan: &Plan, sources: Sources, setting: Setting<'_>) -> Result<Assembled> {
-    let root = attach_root(plan, sources.rootfs, setting)
+fn run(plan: &Plan, sources: Sources, lookup: Option<Lookup>) -> Result<Assembled> {
+    let root = attach_root(plan, sources.rootfs)
         .with_context(|| format!("mount root file system {}", plan.rootfs.display()))?;
-    let lookup = setting.lookup.map_or_else(|| Lookup::probe(root.as_fd()), Ok)?;
+    let lookup = lookup.map_or_else(|| Lookup::probe(root.as_fd()), Ok)?;
     let mut assembler = Assembler {
         root: Rootfs::new(root, lookup),
         opened: sources.opened,
         idmaps: sources.idmaps,
-        setting,
         directory: None,
         delayed: Vec::new(),
         null: None,
@@ -116,13 +99,7 @@ fn run(plan: &Plan, sources: Sources, setting: Setting<'_>) -> Result<Assembled>
 }
 
 /// Attaches the detached root to its own directory, where createContainer hooks look for it.
-fn attach_root(plan: &Plan, root: OwnedFd, setting: Setting<'_>) -> Result<OwnedFd> {
-    if plan.map_root {
-        let namespace = setting.container_ids()?;
-        // Its top alone: what is mounted below has owners of its own.
-        mount::set_idmap(root.as_fd(), namespace, 0)
-            .map_err(|error| idmap::refused(error, &root, &plan.rootfs.display().to_string()))?;
-    }
+fn attach_root(plan: &Plan, root: OwnedFd) -> Result<OwnedFd> {
     let propagation = match plan.propagation.map(|propagation| propagation.kind) {
         Some(PropagationKind::Slave) => libc::MS_SLAVE,
         // pivot_root refuses a shared root: what is to be shared is so at the end.
@@ -139,7 +116,7 @@ fn attach_root(plan: &Plan, root: OwnedFd, setting: Setting<'_>) -> Result<Owned
     Ok(root)
 }
 
-impl Assembler<'_> {
+impl Assembler {
     fn apply(&mut self, op: &Op) -> Result<()> {
         match op {
             Op::Attach(attach) => self.attach(attach),

@@ -4,8 +4,8 @@ use super::{
     apply::Assembler,
     copy, idmap,
     op::{
-        Attach, Attrs, Change, Existing, Filesystem, Ids, Link, Opener, Otherwise, Owner, Parameter,
-        ProcView, SourceId, What, propagation_flag,
+        Attach, Attrs, Change, Existing, Filesystem, Link, Opener, Otherwise, Owner, Parameter, ProcView,
+        SourceId, What, propagation_flag,
     },
     proc,
     root::{Missing, kind},
@@ -29,7 +29,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-impl Assembler<'_> {
+impl Assembler {
     pub(super) fn attach(&mut self, attach: &Attach) -> Result<()> {
         self.directory = None;
         let destination = attach.destination.as_path();
@@ -58,7 +58,12 @@ impl Assembler<'_> {
             None => self.root.create(destination, attach.link, missing)?,
         };
         proc::guard(&self.root, &target, &mount, destination)?;
-        self.change(&mount, &attach.change, is_new, destination)?;
+        if let Some(idmap) = attach.idmap {
+            self.idmaps
+                .apply(&mount, idmap)
+                .map_err(|error| idmap::refused(error, &attach.name, destination))?;
+        }
+        change(&mount, &attach.change, is_new)?;
         mount::attach(mount.as_fd(), target.as_fd())?;
         if attach.delay_read_only {
             self.delayed.push((destination.to_owned(), mount));
@@ -116,40 +121,6 @@ impl Assembler<'_> {
         Ok(tree)
     }
 
-    /// Applies id map, attributes and propagation, with as few calls as their order allows.
-    fn change(&self, mount: &OwnedFd, change: &Change, top_is_set: bool, destination: &Path) -> Result<()> {
-        if let Some(idmap) = change.idmap {
-            let namespace = match idmap.ids {
-                Ids::Container => self.setting.container_ids()?,
-                Ids::Own(id) => {
-                    let made = self.idmaps.get(id).map(OwnedFd::as_fd);
-                    made.ok_or_else(|| Error::new(format_args!("id map {id} was not made")))?
-                }
-            };
-            let depth = if idmap.recursive { AT_RECURSIVE } else { 0 };
-            mount::set_idmap(mount.as_fd(), namespace, depth)
-                .map_err(|error| idmap::refused(error, mount, &destination.display().to_string()))?;
-        }
-        let mut deep = attributes(change.recursive_attrs);
-        let mut top = if top_is_set { Attributes::default() } else { attributes(change.attrs) };
-        let mut rest = change.propagation.as_slice();
-        if let [only] = rest {
-            let level = if only.recursive { &mut deep } else { &mut top };
-            level.propagation = propagation_flag(only.kind);
-            rest = &[];
-        }
-        set(mount, deep, AT_RECURSIVE)?;
-        set(mount, top, 0)?;
-        rest.iter().try_for_each(|word| {
-            let depth = if word.recursive { AT_RECURSIVE } else { 0 };
-            set(
-                mount,
-                Attributes { propagation: propagation_flag(word.kind), ..Attributes::default() },
-                depth,
-            )
-        })
-    }
-
     pub(super) fn remount(
         &self,
         destination: &Path,
@@ -168,8 +139,26 @@ impl Assembler<'_> {
             configure(&superblock, parameters)?;
             superblock.reconfigure()?;
         }
-        self.change(&mount, change, false, destination)
+        self::change(&mount, change, false)
     }
+}
+
+/// Applies attributes and propagation, with as few calls as their order allows.
+fn change(mount: &OwnedFd, change: &Change, top_is_set: bool) -> Result<()> {
+    let mut deep = attributes(change.recursive_attrs);
+    let mut top = if top_is_set { Attributes::default() } else { attributes(change.attrs) };
+    let mut rest = change.propagation.as_slice();
+    if let [only] = rest {
+        let level = if only.recursive { &mut deep } else { &mut top };
+        level.propagation = propagation_flag(only.kind);
+        rest = &[];
+    }
+    set(mount, deep, AT_RECURSIVE)?;
+    set(mount, top, 0)?;
+    rest.iter().try_for_each(|word| {
+        let depth = if word.recursive { AT_RECURSIVE } else { 0 };
+        set(mount, Attributes { propagation: propagation_flag(word.kind), ..Attributes::default() }, depth)
+    })
 }
 
 /// A mount point of the kind that the mount's root is of.
@@ -199,7 +188,7 @@ pub(super) fn create(wanted: &Filesystem, attrs: &Attrs, there: Option<&OwnedFd>
     configuration.mount(attrs.set)
 }
 
-fn configure(configuration: &Configuration, parameters: &[Parameter]) -> Result<()> {
+pub(super) fn configure(configuration: &Configuration, parameters: &[Parameter]) -> Result<()> {
     parameters.iter().try_for_each(|parameter| match parameter {
         Parameter::Flag(key) => configuration.flag(key),
         Parameter::Text(key, value) => configuration.text(key, value),

@@ -25,7 +25,7 @@ use std::{
 
 const FIND: OFlag = OFlag::O_PATH.union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
 
-impl Assembler<'_> {
+impl Assembler {
     pub(super) fn device(&mut self, device: &Device) -> Result<()> {
         let (directory, name) = self.parent(&device.path)?;
         match device.from {

@@ -1,22 +1,55 @@
-//! Id-mapped mounts: the user namespaces whose maps they use, and the words for their failures.
+//! Id-mapped mounts: the user namespaces whose maps they use, and the mapping itself.
 
-use super::op::IdLines;
+use super::{
+    idmap_refused::{Refused, explain},
+    op::{IdLines, IdMapping},
+};
 use crate::{
     error::{Context, Error, Result},
-    sys::{fork::NamespaceHolder, proc::Proc},
+    host::mountinfo::Mount,
+    sys::{
+        fork::NamespaceHolder,
+        mount::{clone_path, mount_of, set_idmap},
+        proc::Proc,
+    },
 };
 use nix::{
-    fcntl::{OFlag, openat},
-    sys::{stat::Mode, statfs::fstatfs},
+    fcntl::{OFlag, openat, readlinkat},
+    libc::AT_RECURSIVE,
+    sys::stat::Mode,
 };
-use std::os::fd::OwnedFd;
+use std::{
+    os::fd::{AsFd, AsRawFd, OwnedFd},
+    path::{Path, PathBuf},
+};
 
-/// A user namespace with these maps, which nobody lives in.
-pub(super) fn user_namespace(lines: &IdLines, proc: &Proc) -> Result<OwnedFd> {
+/// User namespaces that nobody lives in, in the order of [`super::op::Plan::idmaps`].
+#[derive(Debug)]
+pub(super) struct Idmaps(Vec<OwnedFd>);
+
+impl Idmaps {
+    /// Makes one for each map. The caller has one thread.
+    pub(super) fn make(maps: &[IdLines], proc: &Proc) -> Result<Self> {
+        let make =
+            |lines| user_namespace(proc, lines).context("make a user namespace for an id-mapped mount");
+        maps.iter().map(make).collect::<Result<_>>().map(Self)
+    }
+
+    /// Maps the ids of a detached mount. The errno of a failure says why: EINVAL is about the file system, EPERM about
+    /// the caller or a mount that is id-mapped already (mount_setattr(2)).
+    pub(super) fn apply(&self, mount: &OwnedFd, idmap: IdMapping) -> Result<()> {
+        let namespace = self.0.get(idmap.lines);
+        let namespace = namespace.ok_or_else(|| Error::new("there is no user namespace to map ids with"))?;
+        set_idmap(mount.as_fd(), namespace.as_fd(), if idmap.recursive { AT_RECURSIVE } else { 0 })
+    }
+}
+
+/// A user namespace with these maps.
+fn user_namespace(proc: &Proc, lines: &IdLines) -> Result<OwnedFd> {
     let holder = NamespaceHolder::start()?;
     let made = map(proc, holder.pid().as_raw(), lines);
     let stopped = holder.stop();
-    let made = made.context("make a user namespace for an id-mapped mount")?;
+    let made = made?;
     stopped.map(|()| made)
 }
 
@@ -32,45 +65,72 @@ fn map(proc: &Proc, pid: i32, lines: &IdLines) -> Result<OwnedFd> {
         .with_context(|| format!("open /proc/{path}"))
 }
 
-/// The error of a refused id map; users know its first words from the documentation of Kubernetes.
-pub(super) fn refused(error: Error, mount: &OwnedFd, what: &str) -> Error {
-    let (cause, hint) = match error.errno() {
-        Some(libc::EINVAL) => (
-            "invalid argument (maybe the source filesystem doesn't support idmap mounts on this kernel?)",
-            "the file system has to support it, and its mount must not be id-mapped already",
-        ),
-        Some(libc::EPERM) => (
-            "operation not permitted",
-            "id-mapped mounts need CAP_SYS_ADMIN in the user namespace that mounted the file system: real root, mostly",
-        ),
-        _ => return error.context(format_args!("failed to set MOUNT_ATTR_IDMAP on {what}")),
-    };
-    let fstype = fstatfs(mount).map_or("unknown", |fs| name(fs.filesystem_type().0));
-    error
-        .context(format_args!("failed to set MOUNT_ATTR_IDMAP on {what}: {cause}, file system {fstype}"))
-        .hint(hint)
+/// The error of a refused id map of a new file system.
+pub(super) fn refused(error: Error, fstype: &str, destination: &Path) -> Error {
+    let mount = Refused { path: destination, fstype, idmapped: false };
+    explain(error, &mount, &kernel())
+}
+
+/// The error of a refused id map of something of the host's, after a look at which of its mounts the kernel refuses.
+pub(super) fn source_refused(error: Error, path: &Path, idmap: IdMapping, idmaps: &Idmaps) -> Error {
+    match culprit(path, idmap, idmaps) {
+        Ok(mount) => {
+            let idmapped = mount.is_idmapped();
+            // The source itself is known by the name it has in config.json.
+            let path = if path.starts_with(&mount.point) { path } else { &mount.point };
+            explain(error, &Refused { path, fstype: &mount.fstype, idmapped }, &kernel())
+        }
+        // What cannot be looked up is not worth another error.
+        Err(_) => explain(error, &Refused { path, fstype: "unknown", idmapped: false }, &kernel()),
+    }
+}
+
+/// The mount that holds `path`, or the one below it that the kernel refuses to map.
+fn culprit(path: &Path, idmap: IdMapping, idmaps: &Idmaps) -> Result<Mount> {
+    let top = mount_at(path)?;
+    if !idmap.recursive || is_refused(path, idmap, idmaps)? {
+        return Ok(top);
+    }
+    let proc = Proc::open()?;
+    let source = open(path)?;
+    let link = format!("{}/fd/{}", proc.own()?, source.as_raw_fd());
+    let path = PathBuf::from(readlinkat(&proc, link.as_str()).context("find the real name of the source")?);
+    let below = |mount: &Mount| mount.point != path && mount.point.starts_with(&path);
+    for mount in table()?.into_iter().filter(below) {
+        if is_refused(&mount.point, idmap, idmaps)? {
+            return Ok(mount);
+        }
+    }
+    Ok(top)
+}
+
+fn is_refused(path: &Path, idmap: IdMapping, idmaps: &Idmaps) -> Result<bool> {
+    Ok(idmaps.apply(&clone_path(path, 0)?, IdMapping { recursive: false, ..idmap }).is_err())
 }
 
 /// What the file system at a path is called.
-pub fn filesystem_name(path: &std::path::Path) -> Result<&'static str> {
-    let found = nix::sys::statfs::statfs(path).with_context(|| format!("statfs {}", path.display()))?;
-    Ok(name(found.filesystem_type().0))
+pub fn filesystem_name(path: &Path) -> Result<String> {
+    mount_at(path).map(|mount| mount.fstype).with_context(|| format!("look at {}", path.display()))
 }
 
-/// The usual file systems by their magic number, statfs(2).
-fn name(magic: nix::libc::__fsword_t) -> &'static str {
-    match magic {
-        0xef53 => "ext4",
-        0x5846_5342 => "xfs",
-        0x9123_683e => "btrfs",
-        0x0102_1994 => "tmpfs",
-        0x794c_7630 => "overlay",
-        0x6969 => "nfs",
-        0x6573_5546 => "fuse",
-        0xff53_4d42 | 0xfe53_4d42 => "cifs",
-        0x2fc1_2fc1 => "zfs",
-        0x0102_1997 => "9p",
-        0x00c3_6400 => "ceph",
-        _ => "of another type",
-    }
+/// The line of the caller's mount table about the mount that holds `path`.
+pub(super) fn mount_at(path: &Path) -> Result<Mount> {
+    let (id, _) = mount_of(open(path)?.as_fd())?;
+    let found = table()?.into_iter().find(|mount| mount.id == id);
+    found.ok_or_else(|| Error::new("its mount is not in the mount table"))
+}
+
+fn open(path: &Path) -> Result<OwnedFd> {
+    nix::fcntl::open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).context("open")
+}
+
+fn table() -> Result<Vec<Mount>> {
+    let proc = Proc::open()?;
+    Ok(Mount::table(&proc.read_text(&format!("{}/mountinfo", proc.own()?))?))
+}
+
+/// `uname -r`, or nothing where it cannot be read.
+fn kernel() -> String {
+    let release = Proc::open().and_then(|proc| proc.read_text("sys/kernel/osrelease"));
+    release.map_or_else(|_| String::new(), |text| text.trim_end().to_owned())
 }

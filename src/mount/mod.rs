@@ -9,14 +9,16 @@ mod attach;
 mod copy;
 mod device;
 mod idmap;
+mod idmap_refused;
 mod old_root;
 pub mod op;
+mod overlay;
 pub mod plan;
 mod proc;
 pub mod root;
 pub mod source;
 
-pub use apply::{Assembled, Root, Setting, assemble, change_root, enter_root};
+pub use apply::{Assembled, Root, assemble, change_root, enter_root};
 pub use idmap::filesystem_name;
 pub use op::{Op, Plan, ProcView};
 pub use plan::{Facts, Request, plan};

@@ -2,6 +2,7 @@
 
 use crate::{
     error::{Context, Result},
+    host::mountinfo::Mount,
     sys::{
         mount::{self, Configuration},
         proc::Proc,
@@ -50,22 +51,9 @@ fn hide(path: &Path) -> Result<()> {
 
 /// Mount points of procfs and sysfs outside `root` in a mountinfo table, innermost first.
 fn views(table: &str, root: &Path) -> Vec<PathBuf> {
-    let view = |line: &str| {
-        let (mount, filesystem) = line.split_once(" - ")?;
-        let fstype = filesystem.split(' ').next()?;
-        let path = PathBuf::from(unescape(mount.split(' ').nth(4)?));
-        (matches!(fstype, "proc" | "sysfs") && !path.starts_with(root)).then_some(path)
-    };
-    table.lines().rev().filter_map(view).collect()
-}
-
-/// Undoes the octal escapes of mountinfo (proc_pid_mountinfo(5)).
-fn unescape(field: &str) -> String {
-    ["\\040", "\\011", "\\012"]
-        .iter()
-        .zip([" ", "\t", "\n"])
-        .fold(field.to_owned(), |text, (escape, plain)| text.replace(escape, plain))
-        .replace("\\134", "\\")
+    let view =
+        |mount: &Mount| matches!(mount.fstype.as_str(), "proc" | "sysfs") && !mount.point.starts_with(root);
+    Mount::table(table).into_iter().rev().filter(|mount| view(mount)).map(|mount| mount.point).collect()
 }
 
 #[cfg(test)]

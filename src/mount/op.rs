@@ -11,30 +11,19 @@ use std::path::PathBuf;
 pub struct Plan {
     /// The root file system's directory on the host.
     pub rootfs: PathBuf,
-    /// The root file system is seen with the container's ids: those on disk are those inside.
-    pub map_root: bool,
+    /// The root file system is seen with the container's ids: those on disk are those inside. Its top alone, because what is
+    /// mounted below has owners of its own.
+    pub root_idmap: Option<IdMapping>,
     /// `rootfsPropagation`; absent means private.
     pub propagation: Option<Propagation>,
     /// The container's root as the assembler sees it.
     pub owner: Owner,
     /// What is opened on the host before anything is entered; [`SourceId`] counts into it.
     pub sources: Vec<Source>,
-    /// Maps of the throw-away user namespaces that id-mapped mounts need; [`Ids::Own`] counts into it.
+    /// Maps of the throw-away user namespaces that id-mapped mounts need, each once; [`IdMapping::lines`] counts into it.
     pub idmaps: Vec<IdLines>,
     /// The steps.
     pub ops: Vec<Op>,
-}
-
-impl Plan {
-    /// Whether anything is id-mapped by the container's own user namespace.
-    pub fn needs_user_namespace(&self) -> bool {
-        let idmap = |op: &Op| match op {
-            Op::Attach(attach) => attach.change.idmap,
-            Op::Remount { change, .. } => change.idmap,
-            _ => None,
-        };
-        self.map_root || self.ops.iter().filter_map(idmap).any(|idmap| idmap.ids == Ids::Container)
-    }
 }
 
 /// An outside uid and gid.
@@ -69,10 +58,12 @@ pub struct Source {
     pub path: PathBuf,
     /// What is expected there.
     pub kind: SourceKind,
+    /// Its ids are mapped as soon as it is open: what the kernel refuses is known before there is a container.
+    pub idmap: Option<IdMapping>,
 }
 
 /// What a source is opened as.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SourceKind {
     /// A file or directory, cloned with or without what is mounted below.
     Tree {
@@ -83,6 +74,30 @@ pub enum SourceKind {
     },
     /// A device node that must be exactly this device.
     Device(Node),
+    /// A new overlay, whose layers are id-mapped because it cannot be itself.
+    Overlay(Overlay),
+}
+
+/// An overlay file system over layers of the host's, overlayfs.rst.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Overlay {
+    /// `lowerdir`, the uppermost first.
+    pub lower: Vec<PathBuf>,
+    /// `upperdir` and `workdir`.
+    pub upper: Option<Upper>,
+    /// The other parameters.
+    pub parameters: Vec<Parameter>,
+}
+
+/// The writable layer. The kernel wants both directories on one mount, so the one that holds them is cloned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upper {
+    /// The directory that both are below.
+    pub parent: PathBuf,
+    /// `upperdir`, relative to it.
+    pub upper: PathBuf,
+    /// `workdir`, relative to it.
+    pub work: PathBuf,
 }
 
 /// A symlink as last component of a source.
@@ -173,6 +188,8 @@ pub struct Attach {
     pub link: Link,
     /// What is mounted.
     pub what: What,
+    /// Id map of a new file system; a source has its own already.
+    pub idmap: Option<IdMapping>,
     /// What is changed before it is attached.
     pub change: Change,
     /// It stays writable until [`Op::ReadOnlyDelayed`].
@@ -181,15 +198,13 @@ pub struct Attach {
     pub copy_up: bool,
 }
 
-/// Changes of a mount: attributes, id map, propagation; applied in this order.
+/// Changes of a mount: attributes and propagation, applied in this order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Change {
     /// Attributes of the top mount.
     pub attrs: Attrs,
     /// Attributes of the whole tree.
     pub recursive_attrs: Attrs,
-    /// Id map.
-    pub idmap: Option<IdMapping>,
     /// Propagation.
     pub propagation: Vec<Propagation>,
 }
@@ -197,19 +212,10 @@ pub struct Change {
 /// An id-mapped mount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IdMapping {
-    /// Whose map.
-    pub ids: Ids,
+    /// The map, place in [`Plan::idmaps`].
+    pub lines: usize,
     /// The whole tree instead of its top.
     pub recursive: bool,
-}
-
-/// Whose map an id-mapped mount uses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ids {
-    /// The container's user namespace.
-    Container,
-    /// A throw-away user namespace, place in [`Plan::idmaps`].
-    Own(usize),
 }
 
 /// What a symlink on the way to a destination means.

@@ -3,19 +3,20 @@
 mod cgroup;
 mod device;
 mod filesystem;
+mod idmap;
+mod overlay;
+
+pub(super) use overlay::layers;
 
 use super::op::{
-    Attach, Attrs, Change, IdLines, IdMapping, Ids, Link, OVER_PROC, Op, Owner, Plan, Propagation,
-    PropagationKind, Source, SourceId, SourceKind, SourceLink, What,
+    Attach, Attrs, Change, IdLines, Link, OVER_PROC, Op, Owner, Plan, Propagation, PropagationKind, Source,
+    SourceId, SourceKind, SourceLink, What,
 };
 use crate::{
     error::{Context, Error, Result},
     host::cgroups::Cgroups,
     ns::idmap::Outside,
-    spec::{
-        Config, IdMap, Mount, MountKind,
-        mount::{MountIdMap, MountIds},
-    },
+    spec::{Config, Mount, MountKind},
 };
 use nix::libc::MOUNT_ATTR_RDONLY;
 use std::{
@@ -89,6 +90,7 @@ pub fn plan(config: &Config, request: &Request, facts: &Facts) -> Result<Plan> {
     };
     let mut planner =
         Planner { config, request, facts, owner, sources: Vec::new(), idmaps: Vec::new(), ops: Vec::new() };
+    let root_idmap = config.root.idmap.then(|| planner.root_idmap()).transpose()?;
     for mount in &config.mounts {
         planner.mount(mount).with_context(|| format!("mounts[{}]", mount.index))?;
     }
@@ -96,8 +98,8 @@ pub fn plan(config: &Config, request: &Request, facts: &Facts) -> Result<Plan> {
     planner.protection()?;
     let Planner { sources, idmaps, ops, .. } = planner;
     let rootfs = facts.bundle.join(&config.root.path);
-    let (map_root, propagation) = (config.root.idmap, config.linux.rootfs_propagation);
-    Ok(Plan { rootfs, map_root, propagation, owner, sources, idmaps, ops })
+    let propagation = config.linux.rootfs_propagation;
+    Ok(Plan { rootfs, root_idmap, propagation, owner, sources, idmaps, ops })
 }
 
 struct Planner<'a> {
@@ -118,8 +120,12 @@ impl Planner<'_> {
         }
         check_proc(mount, &destination)?;
         if mount.remount {
+            if mount.idmap.is_some() {
+                return Err(Error::new("uidMappings: a mount that is there already cannot be id-mapped")
+                    .hint("give the mappings to the entry that mounts it"));
+            }
             let parameters = self.parameters("", &mount.parameters)?;
-            let change = self.change(mount)?;
+            let change = self.change(mount);
             self.ops.push(Op::Remount { origin: origin(mount), destination, change, parameters });
             return Ok(());
         }
@@ -133,10 +139,14 @@ impl Planner<'_> {
                 };
                 let kind = SourceKind::Tree { recursive: *recursive, link };
                 let name = path.display().to_string();
-                let id = self.source(origin(mount), &destination, path, kind);
+                let id = self.source(mount, path, kind)?;
                 self.attach(mount, name, What::Bind(id))
             }
             MountKind::Cgroup => self.cgroup(mount),
+            MountKind::Filesystem { fstype, source } if fstype == "overlay" && mount.idmap.is_some() => {
+                let id = self.overlay(mount, source.as_deref())?;
+                self.attach(mount, fstype.clone(), What::Bind(id))
+            }
             MountKind::Filesystem { fstype, source } => {
                 let what = self.filesystem(mount, fstype, source.as_deref())?;
                 let mut mount = mount.clone();
@@ -161,25 +171,26 @@ impl Planner<'_> {
         } else {
             Link::Follow
         };
-        let mut change = self.change(mount)?;
+        let mut change = self.change(mount);
+        let idmap = if matches!(what, What::Bind(_)) { None } else { self.idmap(mount)? };
         let tmpfs = matches!(&what, What::Filesystem(fs) if fs.fstype == "tmpfs");
         // Devices and mount points are still to be made there.
         let delay_read_only = (tmpfs || destination == Path::new("/dev")) && make_writable(&mut change);
         let copy_up = mount.copy_up && tmpfs;
         let origin = origin(mount);
-        let attach = Attach { origin, name, destination, link, what, change, delay_read_only, copy_up };
+        let attach =
+            Attach { origin, name, destination, link, what, idmap, change, delay_read_only, copy_up };
         self.ops.push(Op::Attach(Box::new(attach)));
         Ok(())
     }
 
-    fn change(&mut self, mount: &Mount) -> Result<Change> {
+    fn change(&self, mount: &Mount) -> Change {
         let mut propagation = mount.propagation.clone();
         if propagation.is_empty() && matches!(mount.kind, MountKind::Bind { .. }) && !mount.remount {
             propagation.extend(self.default_propagation());
         }
-        let idmap = mount.idmap.as_ref().map(|idmap| self.idmap(idmap)).transpose()?;
         let (attrs, recursive_attrs) = (mount.attrs, mount.recursive_attrs);
-        Ok(Change { attrs, recursive_attrs, idmap, propagation })
+        Change { attrs, recursive_attrs, propagation }
     }
 
     /// A bind without propagation words takes part in the host's mounts as far as the whole root does.
@@ -192,30 +203,15 @@ impl Planner<'_> {
         Some(Propagation { kind, recursive: true })
     }
 
-    fn idmap(&mut self, idmap: &MountIdMap) -> Result<IdMapping> {
-        let ids = match &idmap.ids {
-            MountIds::Container if self.facts.container_userns => Ids::Container,
-            MountIds::Container => {
-                return Err(Error::new("idmap without mappings, and the container has no user namespace")
-                    .hint("give the mount uidMappings and gidMappings"));
-            }
-            MountIds::Own { uids, gids } if self.are_the_containers(uids, gids) => Ids::Container,
-            MountIds::Own { uids, gids } => {
-                self.idmaps.push(IdLines { uids: lines(uids), gids: lines(gids) });
-                Ids::Own(self.idmaps.len() - 1)
-            }
-        };
-        Ok(IdMapping { ids, recursive: idmap.recursive })
+    /// Something of the host's that a mount takes, its ids mapped as the mount asks.
+    fn source(&mut self, mount: &Mount, path: PathBuf, kind: SourceKind) -> Result<SourceId> {
+        let idmap = self.idmap(mount)?;
+        let destination = clean(&mount.destination);
+        Ok(self.open(Source { origin: origin(mount), destination, path, kind, idmap }))
     }
 
-    /// Whether these maps are the container's own, whose user namespace exists anyway.
-    fn are_the_containers(&self, uids: &[IdMap], gids: &[IdMap]) -> bool {
-        let Outside::Mapped { uids: own_uids, gids: own_gids } = &self.facts.outside else { return false };
-        self.facts.container_userns && same(uids, own_uids) && same(gids, own_gids)
-    }
-
-    fn source(&mut self, origin: String, destination: &Path, path: PathBuf, kind: SourceKind) -> SourceId {
-        self.sources.push(Source { origin, destination: destination.to_owned(), path, kind });
+    fn open(&mut self, source: Source) -> SourceId {
+        self.sources.push(source);
         self.sources.len() - 1
     }
 
@@ -286,18 +282,4 @@ fn check_proc(mount: &Mount, destination: &Path) -> Result<()> {
         crate::bail!("{}: nothing can be mounted inside /proc, except on {allowed}", destination.display());
     }
     Ok(())
-}
-
-fn lines(maps: &[IdMap]) -> String {
-    let line = |map: &IdMap| format!("{} {} {}", map.container, map.host, map.size);
-    maps.iter().map(line).collect::<Vec<_>>().join("\n")
-}
-
-fn same(left: &[IdMap], right: &[IdMap]) -> bool {
-    let sorted = |maps: &[IdMap]| {
-        let mut maps = maps.to_vec();
-        maps.sort_by_key(|map| map.container);
-        maps
-    };
-    sorted(left) == sorted(right)
 }

@@ -1,8 +1,9 @@
 //! What the host gives, opened with the caller's privileges before anything is entered.
 
 use super::{
-    idmap,
+    idmap::{self, Idmaps},
     op::{Node, Plan, Source, SourceKind, SourceLink},
+    overlay,
 };
 use crate::{
     error::{Context, Error, Result},
@@ -22,8 +23,8 @@ pub struct Sources {
     pub(super) rootfs: OwnedFd,
     /// In the order of [`Plan::sources`].
     pub(super) opened: Vec<Opened>,
-    /// In the order of [`Plan::idmaps`]: user namespaces.
-    pub(super) idmaps: Vec<OwnedFd>,
+    /// For the file systems that are still to be made.
+    pub(super) idmaps: Idmaps,
 }
 
 /// One opened source.
@@ -37,30 +38,32 @@ pub(super) enum Opened {
     Used,
 }
 
-/// Opens everything the plan takes from the host, in the caller's mount namespace, so that mount propagation keeps its peers.
-/// The caller has one thread.
+/// Opens everything the plan takes from the host, in the caller's mount namespace, so that mount propagation keeps its peers,
+/// and maps the ids of what is to be id-mapped. The caller has one thread.
 pub fn open_sources(plan: &Plan, proc: &Proc) -> Result<Sources> {
     let step = || format!("open root file system {}", plan.rootfs.display());
     let rootfs = clone_path(&plan.rootfs, AT_RECURSIVE).with_context(step)?;
     if fstat(&rootfs).with_context(step)?.st_mode & SFlag::S_IFMT.bits() != SFlag::S_IFDIR.bits() {
         return Err(Error::new("not a directory").context(step()));
     }
+    let idmaps = Idmaps::make(&plan.idmaps, proc)?;
+    if let Some(idmap) = plan.root_idmap {
+        let refused = |error| idmap::source_refused(error, &plan.rootfs, idmap, &idmaps);
+        idmaps.apply(&rootfs, idmap).map_err(refused).with_context(step)?;
+    }
     let open = |source: &Source| {
-        open(source).with_context(|| {
+        open(source, &idmaps).with_context(|| {
             let Source { origin, destination, path, .. } = source;
             format!("{origin}: open source {} for {}", path.display(), destination.display())
         })
     };
-    Ok(Sources {
-        rootfs,
-        opened: plan.sources.iter().map(open).collect::<Result<_>>()?,
-        idmaps: plan.idmaps.iter().map(|lines| idmap::user_namespace(lines, proc)).collect::<Result<_>>()?,
-    })
+    let opened = plan.sources.iter().map(open).collect::<Result<_>>()?;
+    Ok(Sources { rootfs, opened, idmaps })
 }
 
-fn open(source: &Source) -> Result<Opened> {
-    match source.kind {
-        SourceKind::Tree { recursive, link } => {
+fn open(source: &Source, idmaps: &Idmaps) -> Result<Opened> {
+    match &source.kind {
+        &SourceKind::Tree { recursive, link } => {
             if link == SourceLink::Copy
                 && let Some(target) = read_link(source)?
             {
@@ -73,10 +76,15 @@ fn open(source: &Source) -> Result<Opened> {
                     error.hint("mounts below the source may be locked in this user namespace: use rbind")
                 }
                 _ => error,
-            });
-            tree.map(Opened::Tree)
+            })?;
+            if let Some(idmap) = source.idmap {
+                idmaps
+                    .apply(&tree, idmap)
+                    .map_err(|error| idmap::source_refused(error, &source.path, idmap, idmaps))?;
+            }
+            Ok(Opened::Tree(tree))
         }
-        SourceKind::Device(node) => {
+        &SourceKind::Device(node) => {
             let device = clone_path(&source.path, 0)?;
             let found = node_of(&device)?;
             if found != Some(node) {
@@ -85,6 +93,7 @@ fn open(source: &Source) -> Result<Opened> {
             }
             Ok(Opened::Tree(device))
         }
+        SourceKind::Overlay(wanted) => overlay::mount(wanted, source.idmap, idmaps).map(Opened::Tree),
     }
 }
 

@@ -98,6 +98,9 @@ impl Steps<'_> {
             }
         }
         let mounts = &self.plan.mounts;
+        for (id, lines) in mounts.idmaps.iter().enumerate() {
+            self.add("idmap", format_args!("idmap {id}: {:?} {:?}", lines.uids, lines.gids));
+        }
         for (id, source) in mounts.sources.iter().enumerate() {
             self.add("source", format_args!("open source {id} of {}: {source}", source.origin));
         }
@@ -187,11 +190,8 @@ impl Steps<'_> {
         let mounts = &plan.mounts;
         let owner = mounts.owner;
         let root = mounts.rootfs.display();
-        let mapped = if mounts.map_root { ", id-mapped" } else { "" };
-        self.add("root", format_args!("mount the root {root}, owned by {}:{}{mapped}", owner.uid, owner.gid));
-        for (id, lines) in mounts.idmaps.iter().enumerate() {
-            self.add("idmap", format_args!("idmap {id}: {:?} {:?}", lines.uids, lines.gids));
-        }
+        let idmap = mounts.root_idmap.map(|idmap| idmap.to_string()).unwrap_or_default();
+        self.add("root", format_args!("mount the root {root}, owned by {}:{}{idmap}", owner.uid, owner.gid));
         self.all(&mounts.ops, mount::Op::name);
         self.hooks(Actor::Runtime, "createRuntime hook", |hooks| &hooks.create_runtime);
         self.hooks(Actor::Assembler, "createContainer hook", |hooks| &hooks.create_container);

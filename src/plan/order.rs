@@ -47,6 +47,8 @@ pub const RULES: &[Rule] = &[
         "a clone keeps its propagation peers only in the namespace it comes from",
     ),
     rule("source", "enter", "a path of the host has to mean what the host means by it"),
+    rule("idmap", "source", "a source is id-mapped as soon as it is open"),
+    rule("source", "birth", "an id map that the kernel refuses is told before there is a container"),
     rule(
         "inherited",
         "join",
@@ -62,7 +64,6 @@ pub const RULES: &[Rule] = &[
     rule("record", "resctrl", "after a crash, what the record does not name stays for ever"),
     rule("version 1 group", "cgroup namespace", "its root is the group in which it is made"),
     rule("cgroup namespace", "enter", "the assembler joins it with the others"),
-    rule("id maps", "mount", "an id-mapped mount takes its map from there"),
     rule("id maps", "lock", "init becomes the root of its namespace first"),
     // The container's view.
     rule("enter", "host name", "it would be the host's"),
@@ -74,7 +75,6 @@ pub const RULES: &[Rule] = &[
     rule("creator", "mount", "missing mount points belong to the container's root"),
     rule("creator", "device", "nodes belong to the container's root"),
     rule("root", "mount", "everything lies below it"),
-    rule("idmap", "mount", "the map is part of the mount"),
     rule("mount", "device", "/dev has to be there"),
     rule("mount", "console", "the terminal comes from the container's own devpts"),
     rule("mount", "read-only path", "a later mount would lie over it"),

@@ -25,6 +25,11 @@ pub fn set_dumpable(dumpable: bool) -> Result<()> {
     prctl(libc::PR_SET_DUMPABLE, [dumpable.into(), 0], "PR_SET_DUMPABLE").map(drop)
 }
 
+/// `PR_GET_DUMPABLE`
+pub fn is_dumpable() -> Result<bool> {
+    Ok(prctl(libc::PR_GET_DUMPABLE, [0, 0], "PR_GET_DUMPABLE")? == 1)
+}
+
 /// `PR_SET_PDEATHSIG`: which signal comes when the process that made this one ends. A process that has lost it already gets none.
 pub fn end_with_parent(signal: i32) -> Result<()> {
     prctl(libc::PR_SET_PDEATHSIG, [signal.unsigned_abs().into(), 0], "PR_SET_PDEATHSIG").map(drop)

@@ -1,15 +1,16 @@
 //! Operations as text: one line for errors, the alternate form (`{:#}`) with every detail for golden tests and `explain`.
 
 use super::{
-    Attach, Attrs, Change, Device, DeviceFrom, Filesystem, Ids, Link, Node, Op, Opener, Otherwise, Parameter,
-    Plan, PropagationKind, Source, SourceKind, What,
+    Attach, Attrs, Change, Device, DeviceFrom, Filesystem, IdMapping, Link, Node, Op, Opener, Otherwise,
+    Overlay, Parameter, Plan, PropagationKind, Source, SourceKind, Upper, What,
 };
 use std::fmt::{self, Formatter};
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let mapped = if self.map_root { ", id-mapped" } else { "" };
-        writeln!(f, "root {} owned by {}:{}{mapped}", self.rootfs.display(), self.owner.uid, self.owner.gid)?;
+        write!(f, "root {} owned by {}:{}", self.rootfs.display(), self.owner.uid, self.owner.gid)?;
+        self.root_idmap.map_or(Ok(()), |idmap| idmap.fmt(f))?;
+        writeln!(f)?;
         for (id, source) in self.sources.iter().enumerate() {
             writeln!(f, "source {id}: {source}")?;
         }
@@ -23,12 +24,31 @@ impl fmt::Display for Plan {
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "{} ", self.path.display())?;
-        match self.kind {
+        match &self.kind {
             SourceKind::Tree { recursive, link } => {
-                write!(f, "{} {link:?}", if recursive { "recursive" } else { "top" })
+                write!(f, "{} {link:?}", if *recursive { "recursive" } else { "top" })?;
             }
-            SourceKind::Device(node) => write!(f, "device {node}"),
+            SourceKind::Device(node) => write!(f, "device {node}")?,
+            SourceKind::Overlay(overlay) => overlay.fmt(f)?,
         }
+        self.idmap.map_or(Ok(()), |idmap| idmap.fmt(f))
+    }
+}
+
+impl fmt::Display for Overlay {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str("layers")?;
+        self.lower.iter().try_for_each(|layer| write!(f, " lower={}", layer.display()))?;
+        if let Some(Upper { parent, upper, work }) = &self.upper {
+            write!(f, " upper={}+{} work=+{}", parent.display(), upper.display(), work.display())?;
+        }
+        Parameters(&self.parameters).fmt(f)
+    }
+}
+
+impl fmt::Display for IdMapping {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, " {}idmap={}", if self.recursive { "r" } else { "" }, self.lines)
     }
 }
 
@@ -84,6 +104,7 @@ impl fmt::Display for Attach {
         for (on, word) in [(self.copy_up, " copy-up"), (self.delay_read_only, " read-only-later")] {
             f.write_str(if on { word } else { "" })?;
         }
+        self.idmap.map_or(Ok(()), |idmap| idmap.fmt(f))?;
         self.change.fmt(f)
     }
 }
@@ -127,13 +148,6 @@ impl fmt::Display for Change {
         for (name, Attrs { set, clear }) in [("attrs", self.attrs), ("rattrs", self.recursive_attrs)] {
             if (set, clear) != (0, 0) {
                 write!(f, " {name}=+{set:#x}-{clear:#x}")?;
-            }
-        }
-        if let Some(idmap) = self.idmap {
-            let r = if idmap.recursive { "r" } else { "" };
-            match idmap.ids {
-                Ids::Container => write!(f, " {r}idmap=container")?,
-                Ids::Own(id) => write!(f, " {r}idmap={id}")?,
             }
         }
         self.propagation.iter().try_for_each(|word| {

@@ -3,7 +3,7 @@
 use super::{Planner, clean};
 use crate::{
     error::{Error, Result},
-    mount::op::{Device, DeviceFrom, Existing, Node, Op, SourceKind},
+    mount::op::{Device, DeviceFrom, Existing, Node, Op, Source, SourceKind},
     spec::{MountKind, linux},
 };
 use std::path::{Path, PathBuf};
@@ -89,7 +89,14 @@ impl Planner<'_> {
             made
         } else {
             let asked = if origin.is_empty() { "default device".into() } else { origin.clone() };
-            DeviceFrom::Bind(self.source(asked, &path, path.clone(), SourceKind::Device(node)))
+            let (destination, kind) = (path.clone(), SourceKind::Device(node));
+            DeviceFrom::Bind(self.open(Source {
+                origin: asked,
+                destination,
+                path: path.clone(),
+                kind,
+                idmap: None,
+            }))
         };
         self.ops.push(Op::Device(Device { origin, path, node, from }));
     }

@@ -1,6 +1,6 @@
 //! New file systems: their parameters, whose ids are the container's, and who opens them.
 
-use super::{Planner, clean, origin};
+use super::{Planner, clean};
 use crate::{
     error::{Error, Result},
     mount::op::{Filesystem, Opener, Otherwise, Owner, Parameter, SourceId, SourceKind, SourceLink, What},
@@ -16,23 +16,14 @@ const WITHOUT_LABEL: [&str; 5] = ["proc", "sysfs", "mqueue", "cgroup", "cgroup2"
 
 impl Planner<'_> {
     pub(super) fn filesystem(&mut self, mount: &Mount, fstype: &str, source: Option<&str>) -> Result<What> {
-        let read_only = (mount.attrs.set | mount.recursive_attrs.set) & MOUNT_ATTR_RDONLY != 0;
+        let read_only = is_read_only(mount);
         if fstype == "sysfs" && read_only && !self.facts.own_network {
-            return Ok(What::Bind(self.host_sysfs(mount)));
+            return Ok(What::Bind(self.host_sysfs(mount)?));
         }
-        let mut parameters: Vec<Parameter> =
-            source.into_iter().map(|source| text("source", source)).collect();
-        parameters.extend(self.parameters(fstype, &mount.parameters)?);
-        if read_only && source.is_some_and(|source| source.starts_with("/dev/")) {
-            // A disk that is to be read only is not written to for its journal's sake either.
-            parameters.push(Parameter::Flag("ro".into()));
-        }
-        if let Some(label) = self.request.label.as_ref().filter(|_| !WITHOUT_LABEL.contains(&fstype)) {
-            parameters.push(text(&label.kind, &label.value));
-        }
+        let parameters = self.parameters_of(mount, fstype, source)?;
         let otherwise = match fstype {
             _ if self.facts.initial_userns => Otherwise::Nothing,
-            "sysfs" if read_only => Otherwise::Bind(self.host_sysfs(mount)),
+            "sysfs" if read_only => Otherwise::Bind(self.host_sysfs(mount)?),
             "proc" => self.other_proc(mount),
             _ => Otherwise::Nothing,
         };
@@ -67,9 +58,29 @@ impl Planner<'_> {
     }
 
     /// The host's /sys: what a user namespace without a network of its own can have.
-    fn host_sysfs(&mut self, mount: &Mount) -> SourceId {
+    fn host_sysfs(&mut self, mount: &Mount) -> Result<SourceId> {
         let kind = SourceKind::Tree { recursive: true, link: SourceLink::Follow };
-        self.source(origin(mount), &clean(&mount.destination), PathBuf::from("/sys"), kind)
+        self.source(mount, PathBuf::from("/sys"), kind)
+    }
+
+    /// Source, parameters and label of a new file system.
+    pub(super) fn parameters_of(
+        &self,
+        mount: &Mount,
+        fstype: &str,
+        source: Option<&str>,
+    ) -> Result<Vec<Parameter>> {
+        let mut parameters: Vec<Parameter> =
+            source.into_iter().map(|source| text("source", source)).collect();
+        parameters.extend(self.parameters(fstype, &mount.parameters)?);
+        if is_read_only(mount) && source.is_some_and(|source| source.starts_with("/dev/")) {
+            // A disk that is to be read only is not written to for its journal's sake either.
+            parameters.push(Parameter::Flag("ro".into()));
+        }
+        if let Some(label) = self.request.label.as_ref().filter(|_| !WITHOUT_LABEL.contains(&fstype)) {
+            parameters.push(text(&label.kind, &label.value));
+        }
+        Ok(parameters)
     }
 
     /// Parameters as the assembler has to give them: it is outside, so ids are translated.
@@ -101,6 +112,10 @@ impl Planner<'_> {
             None => Ok(vec![text(key, value)]),
         }
     }
+}
+
+fn is_read_only(mount: &Mount) -> bool {
+    (mount.attrs.set | mount.recursive_attrs.set) & MOUNT_ATTR_RDONLY != 0
 }
 
 /// A list of layers that is too long for one value, one by one (Linux 6.7). Escapes and data-only layers stay as they are.

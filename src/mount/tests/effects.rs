@@ -3,7 +3,7 @@
 use super::{add, bind, config, facts, fs as filesystem, mapped, terminal, text, usual};
 use crate::{
     error::Result,
-    mount::{Assembled, Facts, Request, Root, Setting, assemble, enter_root, open_sources, plan},
+    mount::{Assembled, Facts, Request, Root, assemble, enter_root, open_sources, plan, root::Lookup},
     spec::{Config, MountKind},
     sys::{
         fork::{NamespaceHolder, isolated},
@@ -35,18 +35,18 @@ pub(super) fn scratch(test: impl FnOnce(&Path)) {
 }
 
 pub(super) fn assembled(config: &Config, request: &Request, facts: &Facts) -> Result<Assembled> {
-    assembled_in(config, request, facts, Setting::default())
+    assembled_in(config, request, facts, None)
 }
 
 pub(super) fn assembled_in(
     config: &Config,
     request: &Request,
     facts: &Facts,
-    setting: Setting<'_>,
+    lookup: Option<Lookup>,
 ) -> Result<Assembled> {
     let plan = plan(config, request, facts)?;
     let sources = open_sources(&plan, &Proc::open()?)?;
-    assemble(&plan, sources, &setting)
+    assemble(&plan, sources, lookup)
 }
 
 /// The line of mountinfo for a mount point, from ` - ` on preceded by the mount's own options.

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     error::Result,
     mount::{
-        Assembled, Request, Setting,
+        Assembled, Request,
         op::Link,
         root::{Lookup, Missing, Rootfs},
     },
@@ -41,7 +41,7 @@ fn both(test: impl Fn(&Path, Lookup)) {
 }
 
 fn run(config: &Config, request: &Request, lookup: Lookup) -> Result<Assembled> {
-    assembled_in(config, request, &facts(), Setting { lookup: Some(lookup), ..Setting::default() })
+    assembled_in(config, request, &facts(), Some(lookup))
 }
 
 #[test]

@@ -169,13 +169,14 @@ fn mounts_of_an_engine_with_everything() {
 root /rootfs owned by 100000:100000
 source 0: /dev recursive Follow
 source 1: /bundle/relative/resolv.conf recursive Follow
-source 2: /volume recursive Follow
-source 3: /other recursive Follow
-idmap 0: \"0 200000 65536\" \"0 200000 65536\"
+source 2: /volume recursive Follow idmap=0
+source 3: /other recursive Follow idmap=1
+idmap 0: \"0 100000 65536\" \"0 100000 65536\"
+idmap 1: \"0 200000 65536\" \"0 200000 65536\"
 mounts[0]: mount /dev on /dev source=0 no-symlinks rslave
 mounts[1]: mount /bundle/relative/resolv.conf on /etc/resolv.conf source=1 attrs=+0x8-0x0 rslave
-mounts[2]: mount /volume on /volume source=2 idmap=container rprivate
-mounts[3]: mount /other on /other source=3 idmap=0 rslave
+mounts[2]: mount /volume on /volume source=2 rprivate
+mounts[3]: mount /other on /other source=3 rslave
 mounts[4]: mount tmpfs on /run source=tmpfs uid=100010 size=1m context=system_u:object_r:x:s0 adopt-mode copy-up read-only-later attrs=+0x0-0x70
 mounts[5]: mount overlay on /image source=overlay lowerdir+=/{long} lowerdir+=/b context=system_u:object_r:x:s0
 mounts[6]: mount ext4 on /disk source=/dev/vdb ro context=system_u:object_r:x:s0 attrs=+0x1-0x0

@@ -1,0 +1,100 @@
+//! The words for an id map that the kernel refused. Pure.
+
+use crate::error::Error;
+use nix::libc::{EINVAL, EPERM};
+use std::path::Path;
+
+/// The mount that could not be id-mapped.
+#[derive(Debug)]
+pub(super) struct Refused<'a> {
+    /// Its name for the user.
+    pub(super) path: &'a Path,
+    /// The type of its file system.
+    pub(super) fstype: &'a str,
+    /// The original has a map already.
+    pub(super) idmapped: bool,
+}
+
+/// Since which Linux a file system can be id-mapped (mount_setattr(2), and the kernel's history for the last ones).
+const SINCE: [(&str, (u32, u32)); 15] = [
+    ("ext2", (5, 12)),
+    ("ext3", (5, 12)),
+    ("ext4", (5, 12)),
+    ("vfat", (5, 12)),
+    ("xfs", (5, 12)),
+    ("btrfs", (5, 15)),
+    ("ntfs3", (5, 15)),
+    ("f2fs", (5, 18)),
+    ("erofs", (5, 19)),
+    ("squashfs", (6, 2)),
+    ("tmpfs", (6, 3)),
+    ("ceph", (6, 7)),
+    ("hugetlbfs", (6, 9)),
+    ("fuse", (6, 12)),
+    ("virtiofs", (6, 12)),
+];
+
+/// Adds to the error of mount_setattr(2) which mount it is about, its file system, the kernel and what would work. Users know
+/// the first words from the documentation of Kubernetes.
+pub(super) fn explain(error: Error, mount: &Refused<'_>, kernel: &str) -> Error {
+    let Refused { path, fstype, idmapped } = mount;
+    let (cause, hint) = match error.errno() {
+        Some(EINVAL) => (
+            "invalid argument (maybe the source filesystem doesn't support idmap mounts on this kernel?)",
+            unsupported(fstype, kernel),
+        ),
+        Some(EPERM) if *idmapped => (
+            "operation not permitted, it is id-mapped already",
+            "the kernel maps a mount once: name the directory by a path through a mount that is not id-mapped, with the map \
+             that it is to have in the end"
+                .to_owned(),
+        ),
+        Some(EPERM) => (
+            "operation not permitted",
+            "id-mapped mounts need CAP_SYS_ADMIN in the user namespace that mounted the file system, real root mostly: \
+             without it, leave the mappings out and give the files to the ids that the container has on the host"
+                .to_owned(),
+        ),
+        _ => ("the kernel refused", String::new()),
+    };
+    let step = format!(
+        "failed to set MOUNT_ATTR_IDMAP on {}: {cause}, file system {fstype}, Linux {kernel}",
+        path.display()
+    );
+    match hint.is_empty() {
+        true => error.context(step),
+        false => error.context(step).hint(hint),
+    }
+}
+
+/// What would work instead of an id map of this file system.
+fn unsupported(fstype: &str, kernel: &str) -> String {
+    // The part behind the dot is the name of a daemon.
+    let kind = fstype.split('.').next().unwrap_or_default();
+    let since = SINCE.iter().find(|(name, _)| *name == kind).map(|(_, since)| *since);
+    match (kind, since) {
+        ("overlay", _) => "an overlay cannot be id-mapped but its layers can: bind the directory of a layer, or mount type \
+                           overlay with lowerdir and these mappings"
+            .to_owned(),
+        (_, Some((major, minor))) if release(kernel).is_some_and(|running| running < (major, minor)) => {
+            format!("{kind} can be id-mapped since Linux {major}.{minor}")
+        }
+        ("fuse", _) => "the daemon of a FUSE file system has to allow id maps (FUSE_ALLOW_IDMAP) and to leave permissions \
+                        to the kernel (default_permissions)"
+            .to_owned(),
+        ("virtiofs", _) => "virtiofsd has to allow id maps: --translate-uid, or a newer one".to_owned(),
+        (_, Some(_)) => format!(
+            "this {kind} belongs to another user namespace, or is mounted in a way that the kernel does not id-map"
+        ),
+        (_, None) => format!(
+            "{kind} cannot be id-mapped; ext4, xfs, btrfs and tmpfs can: keep the data there, or leave the mappings out and \
+             give the files to the ids that the container has on the host"
+        ),
+    }
+}
+
+/// The first two numbers of `uname -r`.
+fn release(kernel: &str) -> Option<(u32, u32)> {
+    let mut numbers = kernel.split(|c: char| !c.is_ascii_digit()).map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+}
