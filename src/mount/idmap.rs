@@ -30,8 +30,10 @@ pub(super) struct Idmaps(Vec<OwnedFd>);
 impl Idmaps {
     /// Makes one for each map. The caller has one thread.
     pub(super) fn make(maps: &[IdLines], proc: &Proc) -> Result<Self> {
-        let make =
-            |lines| user_namespace(proc, lines).context("make a user namespace for an id-mapped mount");
+        let make = |lines: &IdLines| {
+            user_namespace(proc, lines)
+                .with_context(|| format!("{}: make a user namespace for an id-mapped mount", lines.origin))
+        };
         maps.iter().map(make).collect::<Result<_>>().map(Self)
     }
 

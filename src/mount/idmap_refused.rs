@@ -98,3 +98,45 @@ fn release(kernel: &str) -> Option<(u32, u32)> {
     let mut numbers = kernel.split(|c: char| !c.is_ascii_digit()).map(str::parse);
     Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(errno: i32, fstype: &str, idmapped: bool, kernel: &str) -> (String, String) {
+        let mount = Refused { path: Path::new("/volume"), fstype, idmapped };
+        let error = explain(Error::syscall("mount_setattr()", errno), &mount, kernel);
+        (error.to_string(), error.remedy().unwrap_or_default().to_owned())
+    }
+
+    #[test]
+    fn the_first_words_are_those_of_kubernetes_and_the_rest_names_file_system_and_kernel() {
+        let (words, _) = told(EINVAL, "nfs4", false, "6.1.0-40-amd64");
+        let expected = "failed to set MOUNT_ATTR_IDMAP on /volume: invalid argument (maybe the source filesystem doesn't \
+                        support idmap mounts on this kernel?), file system nfs4, Linux 6.1.0-40-amd64: mount_setattr(): \
+                        Invalid argument (EINVAL)";
+        assert_eq!(words, expected);
+    }
+
+    #[test]
+    fn the_remedy_depends_on_file_system_and_kernel() {
+        for (errno, fstype, idmapped, kernel, remedy) in [
+            (EINVAL, "tmpfs", false, "6.1.0-40-amd64", "tmpfs can be id-mapped since Linux 6.3"),
+            (EINVAL, "btrfs", false, "5.14.0", "btrfs can be id-mapped since Linux 5.15"),
+            (EINVAL, "fuse.sshfs", false, "6.8", "fuse can be id-mapped since Linux 6.12"),
+            (EINVAL, "fuse.sshfs", false, "6.12.1", "the daemon of a FUSE file system has to allow id maps"),
+            (EINVAL, "overlay", false, "7.2", "an overlay cannot be id-mapped but its layers can: bind the"),
+            (EINVAL, "nfs4", false, "7.2", "nfs4 cannot be id-mapped; ext4, xfs, btrfs and tmpfs can: "),
+            (EINVAL, "ext4", false, "7.2", "this ext4 belongs to another user namespace"),
+            (EPERM, "ext4", true, "7.2", "the kernel maps a mount once"),
+            (EPERM, "ext4", false, "7.2", "id-mapped mounts need CAP_SYS_ADMIN"),
+            (nix::libc::EBUSY, "ext4", false, "7.2", ""),
+        ] {
+            let (_, hint) = told(errno, fstype, idmapped, kernel);
+            assert!(
+                hint.starts_with(remedy) && hint.is_empty() == remedy.is_empty(),
+                "{fstype} {kernel}: {hint}"
+            );
+        }
+    }
+}

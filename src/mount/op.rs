@@ -35,9 +35,11 @@ pub struct Owner {
     pub gid: u32,
 }
 
-/// The two files of a user namespace, `uid_map` and `gid_map`, as the kernel reads them (user_namespaces(7)).
+/// What two files of a user namespace are to hold, `uid_map` and `gid_map` as the kernel reads them (user_namespaces(7)).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdLines {
+    /// Where config.json asks for it first: `mounts[3]`.
+    pub origin: String,
     /// `uid_map`
     pub uids: String,
     /// `gid_map`

@@ -22,7 +22,11 @@ use crate::{
 use nix::{
     fcntl::OFlag,
     libc::{CLONE_NEWNS, EINVAL, O_DIRECTORY, O_PATH},
-    sys::stat::{FileStat, Mode, fstat, stat},
+    sys::{
+        stat::{FileStat, Mode, fstat, stat},
+        statfs::fstatfs,
+        statvfs::FsFlags,
+    },
     unistd::fchdir,
 };
 use std::{
@@ -165,7 +169,13 @@ fn in_child(lower: &[OwnedFd], upper: Option<&Writable>, parameters: &[Parameter
     }
     let overlay = Configuration::open("overlay")?;
     configure(&overlay, lower, upper, parameters)?;
-    overlay.mount(0)
+    let mount = overlay.mount(0)?;
+    let asked = parameters.contains(&Parameter::Flag("ro".into()));
+    if upper.is_some() && !asked && fstatfs(&mount).context("statfs")?.flags().contains(FsFlags::ST_RDONLY) {
+        return Err(Error::new("the kernel cannot write to workdir and would make the overlay read-only")
+            .hint("the owner of workdir has to be among the ids of uidMappings and gidMappings"));
+    }
+    Ok(mount)
 }
 
 fn configure(
@@ -186,4 +196,24 @@ fn configure(
         overlay.text("workdir", &name(work))?;
     }
     super::attach::configure(overlay, parameters)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_layers_of_an_overlay_are_read_from_its_line_in_the_mount_table() {
+        let parsed = |text: &str| match parse(text) {
+            Ok(layers) => {
+                layers.iter().map(|layer| layer.display().to_string()).collect::<Vec<_>>().join(" ")
+            }
+            Err(error) => error.to_string(),
+        };
+        assert_eq!(parsed("rw,lowerdir=/a:/b\\:c,index=off"), "/a /b:c");
+        assert_eq!(parsed("ro,lowerdir+=/a,lowerdir+=/b:c"), "/a /b:c");
+        assert_eq!(parsed("ro,lowerdir=l/A:l/B"), "l/A is relative to a directory that is not known");
+        let upper = "upperdir: only an overlay of plain lower layers can be made anew with mapped ids";
+        assert_eq!(parsed("rw,lowerdir=/a,upperdir=/u,workdir=/w"), upper);
+    }
 }

@@ -2,9 +2,12 @@
 //! tests/golden/errors. `UPDATE_GOLDEN=1` writes them anew.
 
 use crate::common::*;
+use nix::mount::MsFlags;
 use serde_json::{Value, json};
+use std::ffi::CString;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Who gets the same setup.
 type Who = &'static [Mode];
@@ -108,12 +111,158 @@ fn mounts() -> Vec<Case> {
                 symlink("/tmp", root.join("proc")).unwrap();
             })
         }),
-        Case("id-mapped procfs", ROOT, |b| b.mount("bind", "/proc", "/mnt", &["bind", "idmap"])),
         Case("everything masked", ROOT, |b| b.put("/linux/maskedPaths", json!(["/"]))),
         Case("no root", BOTH, |b| b.put("/root/path", json!("no/such/root"))),
         Case("root is a file", ROOT, |b| b.put("/root/path", json!("config.json"))),
         Case("device nobody has", RANGE, |b| {
             b.put("/linux/devices", json!([{"path": "/dev/nosuch", "type": "c", "major": 1, "minor": 3}]))
+        }),
+    ]
+}
+
+/// The container's own maps, as those of the last mount.
+fn mapped(bundle: Bundle) -> Bundle {
+    bundle.with(|config| {
+        let maps = config["linux"]["uidMappings"].clone();
+        let last = config["mounts"].as_array_mut().unwrap().last_mut().unwrap();
+        (last["uidMappings"], last["gidMappings"]) = (maps.clone(), maps);
+    })
+}
+
+/// A tmpfs on the host.
+fn tmpfs(bundle: &Bundle) -> PathBuf {
+    let volume = bundle.scratch().dir("volume", (0, 0), 0o755);
+    let kind = Some("tmpfs");
+    nix::mount::mount(kind, &volume, kind, MsFlags::empty(), None::<&str>).unwrap();
+    volume
+}
+
+/// An overlay of two directories on the host.
+fn overlay(bundle: &Bundle) -> PathBuf {
+    let lower = ["a", "b"].map(|name| bundle.scratch().dir(name, (0, 0), 0o755).display().to_string());
+    let merged = bundle.scratch().dir("merged", (0, 0), 0o755);
+    let options = format!("lowerdir={}", lower.join(":"));
+    nix::mount::mount(Some("overlay"), &merged, Some("overlay"), MsFlags::empty(), Some(options.as_str()))
+        .unwrap();
+    merged
+}
+
+/// Mounts a directory over itself with ids mapped.
+fn idmapped(dir: &Path) {
+    let maps = PinnedNamespaces::with(&[], Some((131_072, 65_536)));
+    let namespace = std::fs::File::open(maps.path("user")).unwrap();
+    let name = CString::new(dir.as_os_str().as_encoded_bytes()).unwrap();
+    let attr = nix::libc::mount_attr {
+        attr_set: nix::libc::MOUNT_ATTR_IDMAP,
+        attr_clr: 0,
+        propagation: 0,
+        userns_fd: u64::try_from(namespace.as_raw_fd()).unwrap(),
+    };
+    let here = nix::libc::AT_FDCWD;
+    // SAFETY: the descriptors are open, the strings NUL-terminated, and the size is that of the structure.
+    unsafe {
+        use nix::libc::{SYS_mount_setattr, SYS_move_mount, SYS_open_tree, syscall};
+        let tree = syscall(SYS_open_tree, here, name.as_ptr(), nix::libc::OPEN_TREE_CLONE);
+        assert!(tree >= 0);
+        let (empty, flags, size) = (c"".as_ptr(), nix::libc::AT_EMPTY_PATH, size_of_val(&attr));
+        assert_eq!(syscall(SYS_mount_setattr, tree, empty, flags, &raw const attr, size), 0);
+        let flags = nix::libc::MOVE_MOUNT_F_EMPTY_PATH;
+        assert_eq!(syscall(SYS_move_mount, tree, empty, here, name.as_ptr(), flags), 0);
+        nix::libc::close(i32::try_from(tree).unwrap());
+    }
+}
+
+/// Mount options of an overlay below the bundle's scratch directory.
+fn layers(bundle: Bundle, options: &[(&str, &str)]) -> Bundle {
+    let dir = bundle.scratch().path().to_owned();
+    for name in ["lower", "rw/upper", "rw/work", "elsewhere/work"] {
+        bundle.scratch().dir(name, (0, 0), 0o755);
+    }
+    let option = |(key, name): &(&str, &str)| format!("{key}={}", dir.join(name).display());
+    let options: Vec<String> = options.iter().map(option).collect();
+    let options: Vec<&str> = options.iter().map(String::as_str).collect();
+    mapped(bundle.mount("overlay", "overlay", "/mnt", &options))
+}
+
+fn idmaps() -> Vec<Case> {
+    vec![
+        Case("id-mapped procfs", ROOT, |b| b.mount("bind", "/proc", "/mnt", &["bind", "idmap"])),
+        Case("id-mapped overlay", ROOT, |b| {
+            let merged = overlay(&b);
+            mapped(b.mount("bind", merged, "/mnt", &["bind"]))
+        }),
+        Case("file on an overlay", ROOT, |b| {
+            let merged = overlay(&b);
+            b.scratch().file("a/file", "", (0, 0), 0o644);
+            mapped(b.mount("bind", merged.join("file"), "/mnt/file", &["rbind", "ro"]))
+        }),
+        Case("submount that cannot be id-mapped", ROOT, |b| {
+            let tree = b.scratch().dir("tree", (0, 0), 0o755);
+            let below = b.scratch().dir("tree/below", (0, 0), 0o755);
+            let nothing = None::<&str>;
+            nix::mount::mount(Some("proc"), &below, Some("proc"), MsFlags::empty(), nothing).unwrap();
+            mapped(b.mount("bind", tree, "/mnt", &["rbind", "ridmap"]))
+        }),
+        Case("id-mapped twice", ROOT, |b| {
+            let volume = tmpfs(&b);
+            idmapped(&volume);
+            mapped(b.mount("bind", volume, "/mnt", &["bind"]))
+        }),
+        Case("id-mapped by nobody", RANGE, |b| {
+            let volume = tmpfs(&b);
+            b.mount("bind", volume, "/mnt", &["bind", "idmap"])
+        }),
+        Case("id-mapped with the host's ids by nobody", RANGE, |b| {
+            let volume = tmpfs(&b);
+            let lines = json!([{"containerID": 0, "hostID": 4_000_000, "size": 1}]);
+            b.mount("bind", volume, "/mnt", &["bind"])
+                .put("/mounts/6/uidMappings", lines.clone())
+                .put("/mounts/6/gidMappings", lines)
+        }),
+        Case("remount with mappings", ROOT, |b| mapped(b.mount("bind", "/usr", "/mnt", &["remount", "ro"]))),
+    ]
+}
+
+fn overlays() -> Vec<Case> {
+    vec![
+        Case("layers without a lower one", ROOT, |b| layers(b, &[("upperdir", "rw/upper")])),
+        Case("layers without a work directory", ROOT, |b| {
+            layers(b, &[("lowerdir", "lower"), ("upperdir", "rw/upper")])
+        }),
+        Case("layer not there", ROOT, |b| layers(b, &[("lowerdir", "nosuch")])),
+        Case("layer of data alone", ROOT, |b| layers(b, &[("lowerdir", "lower::/data")])),
+        Case("relative layer", ROOT, |b| {
+            mapped(b.mount("overlay", "overlay", "/mnt", &["lowerdir=l/ABC:l/DEF"]))
+        }),
+        Case("layer that cannot be id-mapped", ROOT, |b| {
+            mapped(b.mount("overlay", "overlay", "/mnt", &["lowerdir=/proc/sys:/sys"]))
+        }),
+        Case("layer that is an overlay with an upper one", ROOT, |b| {
+            let merged = overlay(&b);
+            let dirs =
+                ["lower", "upper", "work"].map(|name| b.scratch().dir(&format!("2/{name}"), (0, 0), 0o755));
+            let [lower, upper, work] = dirs.each_ref().map(|dir| dir.display());
+            let options = format!("lowerdir={lower},upperdir={upper},workdir={work}");
+            let (kind, flags) = (Some("overlay"), MsFlags::empty());
+            nix::mount::umount(&merged).unwrap();
+            nix::mount::mount(kind, &merged, kind, flags, Some(options.as_str())).unwrap();
+            layers(b, &[("lowerdir", "merged")])
+        }),
+        Case("upper directory in the work directory", ROOT, |b| {
+            layers(b, &[("lowerdir", "lower"), ("upperdir", "rw"), ("workdir", "rw/work")])
+        }),
+        Case("work directory on another mount", ROOT, |b| {
+            let elsewhere = b.scratch().dir("elsewhere", (0, 0), 0o755);
+            let (kind, flags) = (Some("tmpfs"), MsFlags::empty());
+            nix::mount::mount(kind, &elsewhere, kind, flags, None::<&str>).unwrap();
+            layers(b, &[("lowerdir", "lower"), ("upperdir", "rw/upper"), ("workdir", "elsewhere/work")])
+        }),
+        Case("work directory of nobody", ROOT, |b| {
+            let options = [("lowerdir", "lower"), ("upperdir", "rw/upper"), ("workdir", "rw/work")];
+            let b = layers(b, &options);
+            let work = b.scratch().join("rw/work");
+            std::os::unix::fs::chown(work, Some(4_000_000), Some(4_000_000)).unwrap();
+            b
         }),
     ]
 }
@@ -190,15 +339,20 @@ fn text(name: &str, mode: Mode, build: fn(Bundle) -> Bundle) -> String {
     let bundle = build(Bundle::new(mode));
     let pidfile = bundle.scratch().join("run/pid");
     // What fails at start only, fails here too.
+    let own = mounts_below(bundle.scratch().path());
     let output = bundle.run_with(&["-d", "--pid-file", pidfile.to_str().unwrap()]);
+    assert_eq!(mounts_below(bundle.scratch().path()), own, "{name} ({mode:?})");
+    own.iter().rev().for_each(|mount| nix::mount::umount(mount).unwrap());
     assert_ne!(output.code, 0, "{name} ({mode:?}) is not broken");
     Traces::none_of(&bundle);
     let said =
         output.stderr.replace(&bundle.scratch().path().display().to_string(), "…").replace(bundle.id(), "ID");
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let said = said.replace(release.trim_end(), "RELEASE");
     format!("# {name} ({mode:?}): {}\n{}\n", output.code, numberless(&said))
 }
 
-/// Numbers of descriptors and namespaces change: `openat2(7</proc>` and `uts:[4026531838]`.
+/// Numbers of descriptors, namespaces and processes change: `openat2(7</proc>`, `uts:[4026531838]`, `/proc/77/uid_map`.
 fn numberless(text: &str) -> String {
     let mut out = String::new();
     let mut digits = String::new();
@@ -207,7 +361,9 @@ fn numberless(text: &str) -> String {
             digits.push(c);
             continue;
         }
-        let changes = (c == '<' && out.ends_with('(')) || (c == ']' && out.ends_with(":["));
+        let changes = (c == '<' && out.ends_with('('))
+            || (c == ']' && out.ends_with(":["))
+            || (c == '/' && out.ends_with("/proc/"));
         out.push_str(if changes && !digits.is_empty() { "N" } else { &digits });
         digits.clear();
         out.push(c);
@@ -246,6 +402,11 @@ fn what_is_wrong_with_a_process_is_told_in_the_words_of_the_golden_file() {
 #[test]
 fn what_is_wrong_with_mounts_is_told_in_the_words_of_the_golden_file() {
     check("mounts.txt", mounts());
+}
+
+#[test]
+fn what_is_wrong_with_id_mapped_mounts_is_told_in_the_words_of_the_golden_file() {
+    check("idmaps.txt", [idmaps(), overlays()].into_iter().flatten().collect());
 }
 
 #[test]

@@ -46,3 +46,4 @@ mod systemd;
 mod terminal;
 mod update;
 mod userns;
+mod volumes;

@@ -28,6 +28,7 @@ const PLANS: &[(&str, &[Host])] = &[
     ("crio-e-privileged-01", &[Host::Root]),
     ("crio-a-restricted-01", &[Host::Root, Host::Podman]),
     ("crio-q-seccomp-notify-01", &[Host::Root]),
+    ("crio-r-image-volume-userns-fails-01", &[Host::Root]),
     ("containerd-ctr-userns-01", &[Host::Root, Host::Hybrid]),
     ("docker-volumes-01", &[Host::Root, Host::Hybrid, Host::Single]),
     ("docker-remap-limits-01", &[Host::Root, Host::Hybrid]),

@@ -1,6 +1,6 @@
 //! Id-mapped mounts: whose maps they have.
 
-use super::Planner;
+use super::{Planner, origin};
 use crate::{
     error::{Context, Error, Result},
     mount::op::{IdLines, IdMapping},
@@ -11,17 +11,18 @@ use crate::{
 impl Planner<'_> {
     /// What a mount asks for.
     pub(super) fn idmap(&mut self, mount: &Mount) -> Result<Option<IdMapping>> {
-        let asked = mount.idmap.as_ref().map(|idmap| self.mapping(&idmap.ids, idmap.recursive));
+        let asked =
+            mount.idmap.as_ref().map(|idmap| self.mapping(origin(mount), &idmap.ids, idmap.recursive));
         asked.transpose()
     }
 
     /// The container's ids on its root file system.
     pub(super) fn root_idmap(&mut self) -> Result<IdMapping> {
-        self.mapping(&MountIds::Container, false).context("root")
+        self.mapping("root".into(), &MountIds::Container, false).context("root")
     }
 
     /// What has the same maps shares a user namespace.
-    fn mapping(&mut self, ids: &MountIds, recursive: bool) -> Result<IdMapping> {
+    fn mapping(&mut self, origin: String, ids: &MountIds, recursive: bool) -> Result<IdMapping> {
         let (uids, gids) = match (ids, &self.facts.outside) {
             (MountIds::Own { uids, gids }, _) | (MountIds::Container, Outside::Mapped { uids, gids }) => {
                 (uids, gids)
@@ -35,10 +36,10 @@ impl Planner<'_> {
                     .hint("give the mount uidMappings and gidMappings"));
             }
         };
-        let lines = IdLines { uids: lines(uids), gids: lines(gids) };
-        let known = self.idmaps.iter().position(|known| *known == lines);
+        let (uids, gids) = (lines(uids), lines(gids));
+        let known = self.idmaps.iter().position(|known| (&known.uids, &known.gids) == (&uids, &gids));
         let lines = known.unwrap_or_else(|| {
-            self.idmaps.push(lines);
+            self.idmaps.push(IdLines { origin, uids, gids });
             self.idmaps.len() - 1
         });
         Ok(IdMapping { lines, recursive })
