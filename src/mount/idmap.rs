@@ -49,7 +49,7 @@ impl Idmaps {
 /// A user namespace with these maps.
 fn user_namespace(proc: &Proc, lines: &IdLines) -> Result<OwnedFd> {
     let holder = NamespaceHolder::start()?;
-    let made = map(proc, holder.pid().as_raw(), lines);
+    let made = map(proc, holder.pid(), lines);
     let stopped = holder.stop();
     let made = made?;
     stopped.map(|()| made)

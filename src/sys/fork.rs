@@ -59,20 +59,30 @@ fn wait(pid: c_long) -> Result<WaitStatus> {
     }
 }
 
-/// A child that sits in a new user namespace and does nothing, for as long as this value lives.
+/// A child that sits in a new user namespace and does nothing, for as long as this value lives. It shares the caller's memory:
+/// a copy of it would cost more than all the rest.
 #[derive(Debug)]
 pub struct NamespaceHolder {
-    pid: Pid,
-    release: OwnedFd,
+    pid: Option<Pid>,
+    /// Closed by the end of the parent too, which ends the child.
+    _release: OwnedFd,
+    /// The child's until it is gone.
+    _memory: Box<Memory>,
+}
+
+#[derive(Debug)]
+struct Memory {
+    stack: [u128; 1024],
+    ends: [RawFd; 2],
 }
 
 impl NamespaceHolder {
     /// Starts the child. The caller has one thread.
     pub fn start() -> Result<Self> {
         extern "C" fn hold(argument: *mut c_void) -> c_int {
-            // SAFETY: the argument is the parent's array, of which this process has its own copy.
+            // SAFETY: the argument is the array below, which outlives the child and is not written to.
             let [wait_for, release] = unsafe { *argument.cast::<[RawFd; 2]>() };
-            // SAFETY: the child's copies of two open descriptors; one is closed for good, one byte has room.
+            // SAFETY: the descriptor table is the child's own copy; one end is closed for good, one byte has room.
             unsafe {
                 libc::close(release);
                 let mut byte = 0_u8;
@@ -81,27 +91,41 @@ impl NamespaceHolder {
             0
         }
         let (wait_for, release) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).context("make a pipe")?;
-        let mut ends = [wait_for.as_raw_fd(), release.as_raw_fd()];
-        let mut stack = [0_u128; 1024];
-        // SAFETY: without CLONE_VM this is fork(2) into a new user namespace, the child on its own copy of the stack.
+        let ends = [wait_for.as_raw_fd(), release.as_raw_fd()];
+        let mut memory = Box::new(Memory { stack: [0; 1024], ends });
+        // SAFETY: the child runs on the aligned top of its own stack, downwards, and makes two system calls there; `end` waits
+        // for it before the memory goes.
         let pid = unsafe {
-            let top = stack.as_mut_ptr_range().end.cast::<c_void>();
-            libc::clone(hold, top, libc::CLONE_NEWUSER, (&raw mut ends).cast())
+            let top = memory.stack.as_mut_ptr_range().end.cast::<c_void>();
+            libc::clone(hold, top, libc::CLONE_NEWUSER | libc::CLONE_VM, (&raw mut memory.ends).cast())
         };
-        let pid = check(c_long::from(pid), || "clone(CLONE_NEWUSER)".into())?;
-        Ok(Self { pid: Pid::from_raw(c_int::try_from(pid).map_err(Error::new)?), release })
+        let pid = check(c_long::from(pid), || "clone(CLONE_NEWUSER|CLONE_VM)".into())?;
+        let pid = Some(Pid::from_raw(c_int::try_from(pid).map_err(Error::new)?));
+        Ok(Self { pid, _release: release, _memory: memory })
     }
 
     /// Its process id.
-    pub fn pid(&self) -> Pid {
-        self.pid
+    pub fn pid(&self) -> i32 {
+        self.pid.map_or(0, Pid::as_raw)
     }
 
-    /// Ends the child. It is killed, because a process born meanwhile may hold the pipe open.
-    pub fn stop(self) -> Result<()> {
-        kill(self.pid, Signal::SIGKILL).context("kill a child")?;
-        drop(self.release);
-        wait(c_long::from(self.pid.as_raw())).map(drop)
+    /// Ends the child.
+    pub fn stop(mut self) -> Result<()> {
+        self.end()
+    }
+
+    /// Kills the child, because a process born meanwhile may hold the pipe open.
+    fn end(&mut self) -> Result<()> {
+        let Some(pid) = self.pid.take() else { return Ok(()) };
+        kill(pid, Signal::SIGKILL).context("kill a child")?;
+        wait(c_long::from(pid.as_raw())).map(drop)
+    }
+}
+
+impl Drop for NamespaceHolder {
+    fn drop(&mut self) {
+        // Whoever wants to know of a failure calls `stop`.
+        let _ = self.end();
     }
 }
 
