@@ -70,6 +70,8 @@ pub enum Command {
     List(ListForm),
     /// `ps`
     Ps(PsArgs),
+    /// `ids ID`, as JSON or not
+    Ids(ContainerId, bool),
     /// `pause ID`
     Pause(ContainerId),
     /// `resume ID`

@@ -92,6 +92,15 @@ pub const VERBS: &[Verb] = &[
                 the arguments have to leave it a column PID.",
     },
     Verb {
+        name: "ids",
+        about: "show who owns what: ids on the host, in the container, and for each of its mounts",
+        usage: "ids [FLAGS] ID",
+        args: ids,
+        flags_end: FlagsEnd::Dashes,
+        notes: "Says which owner of a file on the host is which one inside, and what looks like nobody. Of an id-mapped mount\n\
+                the ids on the host are those that its file system has. Ids on the host are as the caller sees them.",
+    },
+    Verb {
         name: "pause",
         about: "let every process of a container stand still",
         usage: "pause ID",
@@ -281,6 +290,14 @@ fn ps() -> Vec<Arg> {
             .short('f'),
         Arg::new("id").value_parser(ValueParser::os_string()),
         Arg::new("args").action(ArgAction::Append).num_args(0..).value_parser(ValueParser::os_string()),
+    ]
+}
+
+fn ids() -> Vec<Arg> {
+    vec![
+        one_of("format", "FORMAT", &["table", "json"], "form of what is shown: table or json [table]")
+            .short('f'),
+        Arg::new("id").value_parser(ValueParser::os_string()),
     ]
 }
 

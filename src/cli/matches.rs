@@ -143,6 +143,7 @@ impl Matches {
                     false => EventsForm::Every(self.0.get_one("interval").copied().unwrap_or(INTERVAL)),
                 },
             }),
+            "ids" => Command::Ids(self.id()?, self.word("format") == "json"),
             "pause" => Command::Pause(self.id()?),
             "resume" => Command::Resume(self.id()?),
             "spec" => Command::Spec(SpecArgs {

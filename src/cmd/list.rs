@@ -1,13 +1,12 @@
 //! `urun list`
 
-use super::view::View;
+use super::{table::align, view::View};
 use crate::{
     cli::ListForm,
     error::{Error, Kind, Result},
     log::Log,
     state::{ContainerId, Store},
 };
-use std::fmt::Write;
 
 /// The list of containers in the form that was asked for. A container that cannot be shown is told to the log, and
 /// appears where it can be named without its record.
@@ -58,18 +57,7 @@ fn table(views: &[(ContainerId, Option<View>)]) -> String {
             None => [name, "0".into(), "unknown".into(), "-".into(), "-".into(), "-".into()],
         });
     }
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: [usize; 6] = std::array::from_fn(width);
-    let mut out = String::new();
-    for row in &rows {
-        for (cell, width) in row.iter().zip(widths) {
-            // Writing to a String cannot fail.
-            let _ = write!(out, "{cell:width$}  ");
-        }
-        out.truncate(out.trim_end().len());
-        out.push('\n');
-    }
-    out
+    align(&rows)
 }
 
 #[cfg(test)]

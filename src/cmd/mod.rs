@@ -9,6 +9,7 @@ pub mod gc;
 mod group;
 mod hooks;
 pub mod host_state;
+pub mod ids;
 pub mod kill;
 pub mod list;
 pub mod make;
@@ -25,6 +26,7 @@ mod select;
 pub mod spec;
 pub mod start;
 pub mod state;
+mod table;
 pub mod update;
 mod userns;
 pub mod view;
@@ -45,6 +47,7 @@ pub fn run(globals: &Globals, command: Command, log: &Log) -> Result<u8> {
         Command::List(form) => print(&list::list(&store()?, form, log)?)?,
         Command::Kill(args) => kill::kill(&store()?, &args)?,
         Command::Delete(args) => delete::delete(&store()?, &args, log)?,
+        Command::Ids(id, json) => print(&ids::ids(&store()?, &id, json)?)?,
         Command::Ps(args) => print(&ps::ps(&store()?, &args)?)?,
         Command::Pause(id) => pause::pause(&store()?, &id)?,
         Command::Resume(id) => resume::resume(&store()?, &id)?,

@@ -26,6 +26,7 @@ pub mod seccomp;
 pub mod signal;
 pub mod socket;
 pub mod spawn;
+pub mod statmount;
 pub mod tty;
 pub mod xattr;
 

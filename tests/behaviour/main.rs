@@ -25,6 +25,7 @@ mod exec;
 mod hooks;
 mod identity;
 mod idmaps;
+mod ids;
 mod labels;
 mod lifecycle;
 mod locked;
