@@ -136,3 +136,88 @@ in_modes! {
         assert_ne!(device(container.proc().inside("/dev/pts")), device(host.inside("/dev/pts")));
     }
 }
+
+/// Everything in /dev that a program opens by name.
+const OPENED: [&str; 9] = ["null", "zero", "full", "random", "urandom", "tty", "console", "ptmx", "pts/ptmx"];
+
+in_modes! {
+    [root root_userns]
+    fn whatever_is_in_dev_belongs_to_the_containers_root(mode) {
+        if only_ours("others bind the host's") {
+            return;
+        }
+        let bundle = Bundle::new(mode).put("/process/terminal", json!(true));
+        let socket = ConsoleSocket::listen(&bundle.scratch().join("run/console"), mode.caller());
+        let container = bundle.create_with(&["--console-socket", socket.path()]);
+        let _terminal = socket.accept();
+        container.start();
+        for name in OPENED {
+            let meta = std::fs::metadata(container.proc().inside(&format!("/dev/{name}"))).unwrap();
+            assert_eq!(meta.uid(), mode.host_uid(0), "{name}");
+            assert!(meta.file_type().is_char_device(), "{name}");
+        }
+        let dev = std::fs::metadata(container.proc().inside("/dev")).unwrap();
+        assert_eq!((dev.uid(), dev.gid()), mode.owner());
+    }
+}
+
+in_modes! {
+    [root_in_userns rootless_one rootless_range]
+    fn a_device_that_has_to_be_bound_is_the_hosts_and_usable_all_the_same(mode) {
+        let script = "stat -c %u:%g:%a /dev/null /dev/urandom && echo x >/dev/null && head -c 3 /dev/zero | wc -c && \
+                      echo done && exec sleep 600";
+        let container = Bundle::new(mode).sh(script).start();
+        container.wait_for("done");
+        assert_eq!(container.output(), "65534:65534:666\n65534:65534:666\n3\ndone\n");
+        for name in ["null", "zero", "full", "random", "urandom", "tty"] {
+            let inside = std::fs::metadata(container.proc().inside(&format!("/dev/{name}"))).unwrap();
+            let host = std::fs::metadata(format!("/dev/{name}")).unwrap();
+            assert_eq!((inside.dev(), inside.ino()), (host.dev(), host.ino()), "{name}");
+        }
+    }
+}
+
+/// A node in the host's /dev, gone with the value.
+struct HostNode(std::path::PathBuf);
+
+impl HostNode {
+    /// A null device of `owner` alone.
+    fn of(owner: (u32, u32)) -> Self {
+        use nix::sys::stat::{Mode, SFlag, makedev, mknod};
+        let path = std::path::PathBuf::from(format!("/dev/urun-test-{}", std::process::id()));
+        let node = Self(path.clone());
+        mknod(&path, SFlag::S_IFCHR, Mode::from_bits_truncate(0o600), makedev(1, 3)).unwrap();
+        std::os::unix::fs::chown(&path, Some(owner.0), Some(owner.1)).unwrap();
+        node
+    }
+}
+
+impl Drop for HostNode {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+#[test]
+fn a_bound_device_of_the_caller_belongs_to_root_inside() {
+    let node = HostNode::of(Mode::RootlessRange.caller());
+    let path = node.0.to_str().unwrap();
+    let device = json!({"type": "c", "path": path, "major": 1, "minor": 3, "fileMode": 0o600});
+    let script = format!("stat -c %u:%g:%a {path} && echo x >{path}");
+    let output = Bundle::new(Mode::RootlessRange).put("/linux/devices/-", device).sh(&script).run().ok();
+    assert_eq!(output.text(), "0:0:600");
+}
+
+in_modes! {
+    [root root_userns]
+    fn ids_that_the_container_does_not_have_leave_a_device_with_root(mode) {
+        if only_ours("others refuse or give it to nobody") {
+            return;
+        }
+        let device = json!({"type": "c", "path": "/dev/x", "major": 1, "minor": 3, "fileMode": 0o600, "uid": 4_000_000, "gid": 44});
+        let container = Bundle::new(mode).put("/linux/devices/-", device).start();
+        let meta = std::fs::metadata(container.proc().inside("/dev/x")).unwrap();
+        let uid = if mode == Mode::Root { 4_000_000 } else { mode.host_uid(0) };
+        assert_eq!((meta.uid(), meta.gid(), meta.mode() & 0o777), (uid, mode.host_gid(44), 0o600));
+    }
+}
