@@ -12,7 +12,7 @@ use crate::{
     error::{Context, Error, Result},
     sys::{
         fork::shared_child,
-        mount::{self, Configuration, clone_path, mount_of},
+        mount::{self, Attributes, Configuration, clone_path, mount_of},
         ns,
         openat::{openat2, resolve},
         prctl,
@@ -21,7 +21,7 @@ use crate::{
 };
 use nix::{
     fcntl::OFlag,
-    libc::{CLONE_NEWNS, EINVAL, O_DIRECTORY, O_PATH},
+    libc::{CLONE_NEWNS, EINVAL, MS_PRIVATE, O_DIRECTORY, O_PATH},
     sys::{
         stat::{FileStat, Mode, fstat, stat},
         statfs::fstatfs,
@@ -158,6 +158,9 @@ fn in_child(lower: &[OwnedFd], upper: Option<&Writable>, parameters: &[Parameter
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let root = nix::fcntl::open("/", flags, Mode::empty()).context("open /")?;
     for layer in lower.iter().chain(upper.map(|upper| &upper.parent)) {
+        // A clone is a peer of a shared original, which would get what is attached on top of the clone.
+        let private = Attributes { propagation: MS_PRIVATE, ..Attributes::default() };
+        mount::set_attributes(layer.as_fd(), private, 0)?;
         mount::attach(layer.as_fd(), root.as_fd()).context("attach a layer")?;
     }
     let proc = Proc::open()?;
