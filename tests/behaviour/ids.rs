@@ -85,7 +85,7 @@ fn what_is_told_about_owners_is_what_is_seen_inside() {
     let options = format!("lowerdir={}:{}", lower.display(), empty.display());
     let bundle = bundle.mount("bind", &volume, "/mnt/plain", &["bind"]);
     let bundle = mapped(bundle.mount("bind", &volume, "/mnt/mapped", &["bind"]), [0, 131_072, 65_536]);
-    let bundle = mapped(bundle.mount("bind", &volume, "/mnt/part", &["bind"]), [1000, 131_072, 10]);
+    let bundle = mapped(bundle.mount("bind", &volume, "/mnt/part", &["bind"]), [1000, 131_082, 10]);
     let bundle = mapped(bundle.mount("bind", &volume, "/mnt/elsewhere", &["bind"]), [0, 500_000, 1000]);
     let bundle = mapped(bundle.mount("overlay", "overlay", "/mnt/layers", &[&options]), [0, 131_072, 65_536]);
     let points = ["/mnt/plain", "/mnt/mapped", "/mnt/part", "/mnt/elsewhere", "/mnt/layers"];
@@ -109,7 +109,7 @@ fn what_is_told_about_owners_is_what_is_seen_inside() {
         [
             "no 131072-196607 0-65535",
             "mount 0-65535 0-65535",
-            "mount 1000-1009 0-9",
+            "mount 1000-1009 10-19",
             "mount all nobody",
             "layers 0-65535 0-65535",
         ]
@@ -191,5 +191,27 @@ in_modes! {
             _ if output.code == 0 => assert!(output.stdout.contains("ON THE HOST"), "{}", output.stdout),
             _ => drop(output.refused("once it is started")),
         }
+    }
+}
+
+/// Through a symlink of the image a mount arrives where config.json does not name it: only the kernel knows its map.
+#[test]
+fn the_kernel_is_asked_for_a_map_where_config_json_cannot_tell() {
+    if only_ours("nobody else has the verb") {
+        return;
+    }
+    let bundle = Bundle::new(Mode::RootUserns)
+        .rootfs(|root| std::os::unix::fs::symlink("/run", root.join("mnt/link")).unwrap());
+    let volume = bundle.scratch().dir("volume", (0, 0), 0o755);
+    let bundle = mapped(bundle.mount("bind", &volume, "/mnt/link/inner", &["bind"]), [1000, 131_072, 10]);
+    let container = bundle.start();
+    let document = document(&container);
+    let told = &at(&document, "/run/inner")["uidMappings"];
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let mut numbers =
+        release.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse::<u32>().unwrap());
+    match (numbers.next().unwrap(), numbers.next().unwrap()) >= (6, 15) {
+        true => assert_eq!(lines(told), [[0, 1000, 10]]),
+        false => assert_eq!(*told, Value::Null, "nobody can know"),
     }
 }
