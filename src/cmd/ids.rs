@@ -17,7 +17,7 @@ use crate::{
     },
 };
 use serde_json::{Value, json};
-use std::os::fd::AsFd;
+use std::{os::fd::AsFd, path::Path};
 
 /// Which owners of files on the host are which ones in a container, for the container as a whole and for each of its mounts, as
 /// a table or as JSON. What the kernel enforces is told; config.json is asked only for what the kernel does not tell.
@@ -28,7 +28,8 @@ pub fn ids(store: &Store, id: &ContainerId, as_json: bool) -> Result<String> {
     let init = record.init.ok_or_else(not_running).with_context(step)?;
     init.open().with_context(step)?;
     let config = spec::load(&entry.config()?).context("read the container's copy of config.json")?;
-    let read = read(&Proc::open()?, init.pid, &config);
+    let asked = Asked { config: &config, has_range: record.id_range.is_some() };
+    let read = read(&Proc::open()?, init.pid, &asked);
     if !init.is_alive()? {
         return Err(not_running()).with_context(step);
     }
@@ -40,6 +41,14 @@ pub fn ids(store: &Store, id: &ContainerId, as_json: bool) -> Result<String> {
         true => report.json(id, init.pid),
         false => Ok(report.text(id, init.pid)),
     }
+}
+
+/// What was asked for, where the kernel does not tell what became of it.
+#[derive(Debug)]
+struct Asked<'a> {
+    config: &'a Config,
+    /// The container has ids that were chosen for it, and its root file system follows them by an id-mapped mount.
+    has_range: bool,
 }
 
 /// What is told.
@@ -70,11 +79,11 @@ enum Map {
     Layers,
 }
 
-fn read(proc: &Proc, pid: i32, config: &Config) -> Result<Report> {
+fn read(proc: &Proc, pid: i32, asked: &Asked<'_>) -> Result<Report> {
     let own = match ns::apply::apart(proc, pid) {
         // A created container of an ordinary user is closed until it starts.
         Err(error) if error.errno() == Some(libc::EACCES) => {
-            config.linux.namespace(NamespaceKind::User).is_some()
+            asked.has_range || asked.config.linux.namespace(NamespaceKind::User).is_some()
         }
         apart => apart?.contains(&NamespaceKind::User),
     };
@@ -91,11 +100,11 @@ fn read(proc: &Proc, pid: i32, config: &Config) -> Result<Report> {
     };
     let nobody = [nobody("overflowuid")?, nobody("overflowgid")?];
     let all = Maps { uids: vec![EVERY_ID], gids: vec![EVERY_ID] };
-    let rows = rows(&mounts, &told, container.as_ref().unwrap_or(&all), config)?;
+    let rows = rows(&mounts, &told, container.as_ref().unwrap_or(&all), asked)?;
     Ok(Report { container, nobody, rows })
 }
 
-fn rows(mounts: &[Mount], told: &[MountMaps], container: &Maps, config: &Config) -> Result<Vec<Row>> {
+fn rows(mounts: &[Mount], told: &[MountMaps], container: &Maps, asked: &Asked<'_>) -> Result<Vec<Row>> {
     let row = |mount: &Mount| {
         let map = match mount.is_idmapped() {
             true => Map::Mount,
@@ -107,7 +116,7 @@ fn rows(mounts: &[Mount], told: &[MountMaps], container: &Maps, config: &Config)
                 Some(Maps { uids: ns::apply::parse(&maps.uids)?, gids: ns::apply::parse(&maps.gids)? })
             }
             None if map == Map::Nothing => None,
-            None => configured(mount, container, config),
+            None => configured(mount, container, asked),
         };
         let owners = match (map, maps) {
             (Map::Nothing, _) => Some(owners::inside(None, container)),
@@ -130,9 +139,12 @@ fn has_numbered_layers(mount: &Mount) -> bool {
         })
 }
 
-/// The map that config.json asks for where this mount is.
-fn configured(mount: &Mount, container: &Maps, config: &Config) -> Option<Maps> {
-    let asked = config.mounts.iter().rev().find_map(|entry| {
+/// The map that was asked for where this mount is.
+fn configured(mount: &Mount, container: &Maps, asked: &Asked<'_>) -> Option<Maps> {
+    if asked.has_range && mount.point == Path::new("/") {
+        return Some(container.clone());
+    }
+    let asked = asked.config.mounts.iter().rev().find_map(|entry| {
         let idmap = entry.idmap.as_ref()?;
         let below = idmap.recursive && mount.point.starts_with(&entry.destination);
         (below || mount.point == entry.destination).then_some(idmap)
@@ -296,9 +308,10 @@ mod tests {
                "uidMappings": [{"containerID": 0, "hostID": 100000, "size": 5}, {"containerID": 9, "hostID": 100009, "size": 1}],
                "gidMappings": [{"containerID": 0, "hostID": 100000, "size": 5}]}]}"#;
         let config = spec::load(config).unwrap();
+        let asked = Asked { config: &config, has_range: false };
         let told = [MountMaps { id: 27, uids: "0 100000 10".into(), gids: "0 300000 10".into() }];
         let all = Maps { uids: vec![EVERY_ID], gids: vec![EVERY_ID] };
-        let rows = rows(&Mount::table(TABLE), &told, container.as_ref().unwrap_or(&all), &config).unwrap();
+        let rows = rows(&Mount::table(TABLE), &told, container.as_ref().unwrap_or(&all), &asked).unwrap();
         Report { container, nobody: [65_534, 65_533], rows }
     }
 
