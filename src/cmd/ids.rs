@@ -90,7 +90,7 @@ fn read(proc: &Proc, pid: i32, asked: &Asked<'_>) -> Result<Report> {
     let container = if own { Some(ns::apply::maps_of(proc, pid)?) } else { None };
     let mounts = Mount::table(&proc.read_text(&format!("{pid}/mountinfo"))?);
     let told = match mounts.iter().any(Mount::is_idmapped) {
-        // An older kernel does not tell, and an ordinary user is not told; config.json is asked then.
+        // An older kernel does not tell; config.json is asked then.
         true => statmount::maps(proc.namespace(&pid.to_string(), "mnt")?.as_fd()).unwrap_or_default(),
         false => Vec::new(),
     };
@@ -188,7 +188,7 @@ impl Report {
         self.rows.iter().for_each(|row| lines.extend(row.lines()));
         out.push_str(&align(&lines));
         if self.rows.iter().any(|row| row.owners.is_none()) {
-            out.push_str("\n?: id-mapped, and the kernel does not tell how (Linux 6.15 tells root)\n");
+            out.push_str("\n?: id-mapped, and the kernel does not tell how (Linux 6.15 does)\n");
         }
         if self.container.is_some() || self.rows.iter().any(|row| row.map != Map::Nothing) {
             let [uid, gid] = self.nobody;
@@ -339,7 +339,7 @@ DESTINATION    FILE SYSTEM  ID-MAPPED  OWNER ON THE HOST  OWNER INSIDE
 /kernel        xfs          mount      uid 0-9            uid 0-9
 /esc\\u{1b}[2J  fuse.\\u{7}   no         100000-100999      0-999
 
-?: id-mapped, and the kernel does not tell how (Linux 6.15 tells root)
+?: id-mapped, and the kernel does not tell how (Linux 6.15 does)
 
 Inside, all other owners look like nobody (uid 65534, gid 65533).
 ";
