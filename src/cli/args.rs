@@ -113,6 +113,8 @@ pub struct CreateArgs {
     pub proc_mount: Option<ProcMount>,
     /// `--userns`
     pub userns: Option<Choice>,
+    /// `--hardened`, where it was typed
+    pub hardened: Option<bool>,
     /// `--no-pivot`
     pub no_pivot: bool,
     /// `--no-new-keyring`

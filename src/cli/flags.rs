@@ -231,6 +231,11 @@ fn creation() -> Vec<Arg> {
         number("preserve-fds", "N", "hand down N descriptors from 3 on, beside LISTEN_FDS"),
         proc_mount(),
         userns(),
+        switch(
+            "hardened",
+            None,
+            "no nested user namespaces, no privileges to gain, processes alone in /proc",
+        ),
         switch("no-pivot", None, "move the root instead of pivot_root, for a root file system on a ramdisk"),
         switch("no-new-keyring", None, "keep the caller's session keyring"),
         Arg::new("id").value_parser(ValueParser::os_string()),

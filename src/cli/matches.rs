@@ -181,6 +181,7 @@ impl Matches {
             preserve_fds: self.0.get_one("preserve-fds").copied().unwrap_or(0),
             proc_mount: self.proc_mount(),
             userns: self.userns()?,
+            hardened: self.0.get_one("hardened").copied(),
             no_pivot: self.is_set("no-pivot"),
             no_new_keyring: self.is_set("no-new-keyring"),
         })

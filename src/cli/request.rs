@@ -43,6 +43,8 @@ pub struct CreateRequest {
     pub proc_mount: Option<ProcMount>,
     /// Whose ids it gets, whatever config.json says.
     pub userns: Option<Choice>,
+    /// Whether the container is hardened; what is not said here, the annotation says.
+    pub hardened: Option<bool>,
     /// Whether pivot_root(2) must not be used.
     pub no_pivot: bool,
     /// Whether the caller's session keyring is kept.
@@ -88,6 +90,7 @@ impl CreateRequest {
             preserve_fds: args.preserve_fds,
             proc_mount: args.proc_mount,
             userns: args.userns,
+            hardened: args.hardened,
             no_pivot: args.no_pivot,
             no_new_keyring: args.no_new_keyring,
             detach: true,
@@ -202,6 +205,7 @@ mod tests {
             preserve_fds: 0,
             proc_mount: None,
             userns: None,
+            hardened: None,
             no_pivot: false,
             no_new_keyring: false,
         };

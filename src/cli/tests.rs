@@ -232,6 +232,9 @@ fn masks_can_be_dropped_from_the_command_line() {
     assert_eq!(create("run --proc-mount unmasked c").proc_mount, Some(ProcMount::Unmasked));
     assert_eq!(create("create --proc-mount=default c").proc_mount, Some(ProcMount::Default));
     assert_eq!(create("create c").proc_mount, None);
+    assert_eq!(create("run --hardened c").hardened, Some(true));
+    assert_eq!(create("create -hardened=false c").hardened, Some(false));
+    assert_eq!(create("create c").hardened, None);
     let Command::Spec(spec) = parse("spec -proc-mount unmasked -b /b --rootless").unwrap() else { panic!() };
     assert!(spec.proc_mount == Some(ProcMount::Unmasked) && spec.rootless && spec.bundle.is_some());
 }

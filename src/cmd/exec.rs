@@ -18,6 +18,7 @@ use crate::{
     plan::{
         Descriptors,
         exec::{Facts, Plan, Request, plan},
+        hardened,
     },
     rdt,
     seccomp::plan::Filter,
@@ -81,11 +82,14 @@ fn start(request: &ExecRequest, log: &Log) -> Result<Started> {
     let container =
         init.open().map_err(|error| if error.is(Kind::NotRunning) { stopped() } else { error })?;
     let config = spec::load(&entry.config()?).context("read the container's copy of config.json")?;
-    let process = process_of(args, &config)?;
+    let mut process = process_of(args, &config)?;
+    if record.hardened {
+        hardened::process(&mut process);
+    }
     check_terminal(args, process.terminal)?;
     let host = Facing::probe(&proc, init.pid, &process)?;
     process::seal_if_exposed(host.maps.as_ref(), &proc)?;
-    let plan = plan(&config, &process, &planned(args, descriptors), &host.facts)?;
+    let plan = plan(&config, &process, &planned(args, descriptors, record.hardened), &host.facts)?;
     for warning in &plan.warnings {
         log.warning(warning);
     }
@@ -231,11 +235,12 @@ fn check_terminal(args: &ExecArgs, terminal: bool) -> Result<()> {
     }
 }
 
-fn planned(args: &ExecArgs, descriptors: Descriptors) -> Request {
+fn planned(args: &ExecArgs, descriptors: Descriptors, hardened: bool) -> Request {
     Request {
         id: args.id.as_str().to_owned(),
         keyring: if args.no_new_keyring { Keyring::Callers } else { Keyring::Containers },
         descriptors,
+        hardened,
         foreground: !args.detach,
     }
 }

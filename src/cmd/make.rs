@@ -20,7 +20,7 @@ use crate::{
         plan::{Base, Maps, User},
         subid::Range,
     },
-    plan::{self, Descriptors, Plan, proc_mount},
+    plan::{self, Descriptors, Plan, hardened, proc_mount},
     rdt,
     spec::{self, Config, NamespaceKind},
     state::{ContainerId, Entry, Init, PidNamespace, Record, Stage, Status, Store, document},
@@ -89,7 +89,8 @@ struct Given {
 impl Given {
     fn make(self, request: &CreateRequest, waits: Waits, log: &Log) -> Result<Made> {
         let Self { descriptors, proc, bytes, mut config, caller, range } = self;
-        proc_mount::choose(&mut config, request.proc_mount)?;
+        let proc_mount = proc_mount::choose(&mut config, request.proc_mount)?;
+        let hardened = hardened::choose(&mut config, request.hardened, proc_mount)?;
         let Probed { facts, user, manager } = facts::probe(&config, request.driver, caller, &proc)?;
         let notifies = notify::is_wanted(&config);
         let mut store = Store::open(&request.state_root)?;
@@ -101,7 +102,7 @@ impl Given {
             let directory = store.path().join(id.as_str()).join(notify::DIRECTORY);
             let announced = notifies.then(|| notify::announced(&config, &directory));
             let config = announced.as_ref().unwrap_or(&config);
-            let plan = plan::create::plan(config, &planned(request, &id, descriptors), &facts)?;
+            let plan = plan::create::plan(config, &planned(request, &id, descriptors, hardened), &facts)?;
             process::seal_if_exposed(maps(&plan, facts.namespaces.joined.as_ref()), &proc)?;
             match (store.create(&id), &request.name) {
                 // Another caller took the name in between.
@@ -117,6 +118,7 @@ impl Given {
         }
         let mut record = record(request, &config, &plan, &entry, &facts.caller);
         record.id_range = range;
+        record.hardened = hardened;
         let mut attempt = Attempt { request, log, plan, record, entry, cgroup: None, master: None };
         let opened =
             Opened { proc, config: bytes, user, notifies, manager, sees_hidden: facts.caller.can_ptrace() };
@@ -154,13 +156,19 @@ fn check_terminal(config: &Config, request: &CreateRequest) -> Result<()> {
     }
 }
 
-fn planned(request: &CreateRequest, id: &ContainerId, descriptors: Descriptors) -> plan::create::Request {
+fn planned(
+    request: &CreateRequest,
+    id: &ContainerId,
+    descriptors: Descriptors,
+    hardened: bool,
+) -> plan::create::Request {
     plan::create::Request {
         id: id.as_str().to_owned(),
         bundle: request.bundle.clone(),
         root: if request.no_pivot { mount::Root::MoveMount } else { mount::Root::Pivot },
         keyring: if request.no_new_keyring { Keyring::Callers } else { Keyring::Containers },
         descriptors,
+        hardened,
         driver: match request.driver {
             crate::state::Driver::Disabled => cgroup::plan::Driver::Disabled,
             crate::state::Driver::Systemd => cgroup::plan::Driver::Systemd,

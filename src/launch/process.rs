@@ -95,6 +95,9 @@ impl Process<'_> {
         signal::reset(signal::Set::of(&[libc::SIGPIPE]))?;
         signal::set_mask(signal::Set::EMPTY)?;
         self.close_except(std::iter::empty())?;
+        if let Some(guard) = &execution.guard {
+            seccomp::load(guard)?;
+        }
         if let Some(filter) = &execution.filter {
             if filter.listener.is_some() {
                 // Said before the filter is there: afterwards it may hold every call back until somebody listens.

@@ -156,6 +156,7 @@ fn plan() -> Plan {
         root: mount::Root::Pivot,
         keyring: cred::Keyring::Callers,
         descriptors: Descriptors::default(),
+        hardened: false,
         driver: cgroup::plan::Driver::Disabled,
     };
     let facts = create::Facts {

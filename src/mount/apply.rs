@@ -133,6 +133,7 @@ impl Assembler {
             Op::Console { uid } => self.console(*uid),
             Op::WorkingDirectory(path) => self.working_directory(path),
             Op::Mask(path) => self.mask(path),
+            Op::Cover(path) => self.cover(path),
             Op::ReadOnly(path) => self.read_only(path),
             Op::ReadOnlyDelayed => self.delayed.iter().try_for_each(|(path, mount)| {
                 set_read_only(mount.as_fd(), 0).with_context(|| path.display().to_string())
@@ -169,6 +170,12 @@ impl Assembler {
             None => self.null.insert(null_device()?),
         };
         mount::attach(mount::clone_fd(null.as_fd(), 0)?.as_fd(), target.as_fd())
+    }
+
+    fn cover(&self, path: &Path) -> Result<()> {
+        let link = self.root.find_existing(path, Link::Last)?;
+        let link = link.ok_or_else(|| Error::new("it is not there"))?;
+        mount::attach(mount::clone_fd(link.as_fd(), 0)?.as_fd(), link.as_fd())
     }
 
     fn read_only(&self, path: &Path) -> Result<()> {

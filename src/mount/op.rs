@@ -151,6 +151,10 @@ pub enum Op {
     WorkingDirectory(PathBuf),
     /// A path is hidden.
     Mask(PathBuf),
+    /// A link in a procfs is mounted on itself, which hides nothing: but the kernel counts a procfs with a locked mount on it as
+    /// partly hidden, and then lets nobody inside mount one that shows everything (mount_too_revealing of
+    /// fs/namespace.c). Masks are such mounts, where there is anything to mask.
+    Cover(PathBuf),
     /// A path and everything mounted below is made read-only.
     ReadOnly(PathBuf),
     /// File systems that had to stay writable until now become read-only.
@@ -170,6 +174,7 @@ impl Op {
             Self::Console { .. } => "console",
             Self::WorkingDirectory(_) => "working directory",
             Self::Mask(_) => "mask",
+            Self::Cover(_) => "cover",
             Self::ReadOnly(_) => "read-only path",
             Self::ReadOnlyDelayed => "read-only file systems",
             Self::ReadOnlyRoot => "read-only root",

@@ -16,7 +16,7 @@ use crate::{
     error::{Context, Error, Result},
     host::cgroups::Cgroups,
     ns::idmap::Outside,
-    spec::{Config, Mount, MountKind},
+    spec::{Config, Mount, MountKind, mount::Parameter},
 };
 use nix::libc::MOUNT_ATTR_RDONLY;
 use std::{
@@ -155,7 +155,15 @@ impl Planner<'_> {
                     mount.recursive_attrs.set |= mount.attrs.set;
                     mount.propagation = self.default_propagation().into_iter().collect();
                 }
-                self.attach(&mount, fstype.clone(), what)
+                self.attach(&mount, fstype.clone(), what)?;
+                let shows_processes = Parameter::Text("subset".to_owned(), "pid".to_owned());
+                if fstype == "proc"
+                    && self.facts.container_userns
+                    && mount.parameters.contains(&shows_processes)
+                {
+                    self.ops.push(Op::Cover(destination.join("thread-self")));
+                }
+                Ok(())
             }
         }
     }

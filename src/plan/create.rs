@@ -31,6 +31,8 @@ pub struct Request {
     pub keyring: cred::Keyring,
     /// What the process keeps.
     pub descriptors: Descriptors,
+    /// Whether the container is hardened.
+    pub hardened: bool,
     /// What manages the control groups.
     pub driver: cgroup::plan::Driver,
 }
@@ -64,6 +66,7 @@ pub fn plan(config: &Config, request: &Request, facts: &Facts) -> Result<Plan> {
     let outside = namespaces.outside(facts.namespaces.joined.as_ref());
     let inner = Inner { config, request, facts, namespaces: &namespaces, outside: &outside };
     let mut execution = Execution {
+        guard: request.hardened.then(seccomp::guard::plan).transpose()?,
         filter: config.linux.seccomp.as_ref().map(seccomp::plan::plan).transpose()?,
         ignored_signals: facts.caller.ignored,
         descriptors: request.descriptors,

@@ -24,6 +24,8 @@ pub struct Request {
     pub keyring: cred::Keyring,
     /// What the process keeps.
     pub descriptors: Descriptors,
+    /// Whether the container is hardened.
+    pub hardened: bool,
     /// Whether the caller waits for the process to end.
     pub foreground: bool,
 }
@@ -121,6 +123,7 @@ pub fn plan(config: &Config, process: &Process, request: &Request, facts: &Facts
         lsm: facts.lsm,
     };
     let mut execution = Execution {
+        guard: request.hardened.then(seccomp::guard::plan).transpose()?,
         filter,
         ignored_signals: caller.ignored,
         descriptors: request.descriptors,

@@ -20,7 +20,9 @@ pub struct Execution {
     pub program: Option<Program>,
     /// `process.consoleSize`: rows and columns of the terminal.
     pub console_size: Option<(u16, u16)>,
-    /// The seccomp filter.
+    /// A filter of the runtime's own, which the one of the configuration can only add to.
+    pub guard: Option<seccomp::plan::Filter>,
+    /// The seccomp filter of the configuration.
     pub filter: Option<seccomp::plan::Filter>,
     /// Signals that the caller ignores, bit n − 1 = signal n; the process is to have the default of each.
     pub ignored_signals: u64,

@@ -258,6 +258,10 @@ pub(super) fn execution(
     process: Actor,
     add: &mut dyn FnMut(Actor, &'static str, String),
 ) {
+    if let Some(guard) = &execution.guard {
+        let size = guard.program.instructions.len();
+        add(process, "guard", format!("guard the terminal by a filter of {size} instructions"));
+    }
     if let Some(filter) = &execution.filter {
         let size = filter.program.instructions.len();
         add(process, "filter", format!("load a filter of {size} instructions, flags {:#x}", filter.flags));

@@ -4,6 +4,7 @@ pub mod create;
 pub mod exec;
 mod execution;
 pub mod explain;
+pub mod hardened;
 pub mod order;
 pub mod proc_mount;
 

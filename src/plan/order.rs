@@ -141,6 +141,9 @@ pub const RULES: &[Rule] = &[
     // start.
     rule("created", "startContainer hook", "runtime-spec, runtime.md: it belongs to start"),
     rule("startContainer hook", "filter", "the profile is the program's; a hook may need other calls"),
+    rule("no new privileges", "guard", "without CAP_SYS_ADMIN the kernel takes no filter"),
+    rule("guard", "filter", "the profile may refuse to load another one"),
+    rule("guard", "execute", "the program must not run a moment without it"),
     rule("no new privileges", "filter", "without CAP_SYS_ADMIN the kernel takes no filter"),
     rule("ambient set", "filter", "nothing but execve(2) runs under the filter"),
     rule("filter", "listener", "the filter makes it"),

@@ -50,8 +50,8 @@ impl FromStr for ProcMount {
     }
 }
 
-/// Puts the choice of the flag, else of the annotation, in place of the lists of config.json.
-pub fn choose(config: &mut Config, flag: Option<ProcMount>) -> Result<()> {
+/// Puts the choice of the flag, else of the annotation, in place of the lists of config.json, and tells which it was.
+pub fn choose(config: &mut Config, flag: Option<ProcMount>) -> Result<Option<ProcMount>> {
     let annotation = || {
         let text = config.annotations.get(ANNOTATION)?;
         Some(text.parse().map_err(|error: Error| error.context(format_args!("annotations[{ANNOTATION:?}]"))))
@@ -60,7 +60,7 @@ pub fn choose(config: &mut Config, flag: Option<ProcMount>) -> Result<()> {
         Some(choice) => choice,
         None => match annotation().transpose()? {
             Some(choice) => choice,
-            None => return Ok(()),
+            None => return Ok(None),
         },
     };
     let paths = |list: &[&str]| list.iter().map(PathBuf::from).collect();
@@ -76,5 +76,5 @@ pub fn choose(config: &mut Config, flag: Option<ProcMount>) -> Result<()> {
         }
         ProcMount::Unmasked => (Vec::new(), Vec::new()),
     };
-    Ok(())
+    Ok(Some(choice))
 }

@@ -108,4 +108,17 @@ impl Arch {
             return None;
         })
     }
+
+    /// The others whose programs a kernel of this architecture may run.
+    pub const fn relatives(self) -> &'static [Self] {
+        match self {
+            Self::X86_64 => &[Self::X86, Self::X32],
+            Self::Aarch64 => &[Self::Arm],
+            Self::S390x => &[Self::S390],
+            Self::Ppc64 => &[Self::Ppc],
+            Self::Mips64 => &[Self::Mips, Self::Mips64N32],
+            Self::Mipsel64 => &[Self::Mipsel, Self::Mipsel64N32],
+            _ => &[],
+        }
+    }
 }

@@ -9,6 +9,7 @@ pub mod apply;
 mod arch;
 mod asm;
 pub mod compile;
+pub mod guard;
 pub mod notify;
 pub mod plan;
 mod rules;

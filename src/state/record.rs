@@ -41,6 +41,8 @@ pub struct Record {
     pub pid_namespace: PidNamespace,
     /// The word for what it has as its /proc, once it stands; none where config.json asks for no procfs there.
     pub proc: Option<String>,
+    /// Whether the container is hardened, so that what is executed in it later is so too.
+    pub hardened: bool,
     /// What manages the container's cgroup.
     pub driver: Driver,
     /// What the cgroup module needs to find the container's cgroup again; null when it has none.
@@ -139,6 +141,7 @@ impl Record {
             init: None,
             pid_namespace: PidNamespace::Own,
             proc: None,
+            hardened: false,
             driver: Driver::default(),
             cgroup: Value::Null,
             resources: Value::Null,
@@ -171,6 +174,7 @@ impl Record {
             ("init", init.unwrap_or_default()),
             ("pidNamespace", self.pid_namespace.word().into()),
             ("proc", self.proc.as_deref().into()),
+            ("hardened", self.hardened.into()),
             ("driver", self.driver.word().into()),
             ("cgroup", self.cgroup.clone()),
             ("resources", self.resources.clone()),
@@ -204,6 +208,7 @@ impl Record {
             init: fields.init()?,
             pid_namespace: fields.word("pidNamespace")?,
             proc: fields.proc()?,
+            hardened: fields.flag("hardened")?,
             driver: fields.word("driver")?,
             cgroup: fields.take("cgroup"),
             resources: fields.take("resources"),
@@ -264,6 +269,15 @@ impl Fields {
             Value::Null => Ok(None),
             Value::String(word) => Ok(Some(word)),
             other => Err(wrong("proc", &other)),
+        }
+    }
+
+    /// One that an older program did not write is false.
+    fn flag(&mut self, name: &str) -> Result<bool> {
+        match self.take(name) {
+            Value::Null => Ok(false),
+            Value::Bool(value) => Ok(value),
+            other => Err(wrong(name, &other)),
         }
     }
 
@@ -330,6 +344,7 @@ mod tests {
         record.driver = Driver::Disabled;
         record.proc = Some("outer".to_owned());
         record.pid_namespace = PidNamespace::Shared;
+        record.hardened = true;
         assert_eq!(Record::decode(&record.encode().unwrap()).unwrap(), record);
     }
 

@@ -328,6 +328,13 @@ fn others() -> Vec<Case> {
         Case("unmasked without a user namespace", &[Mode::Root], |b| {
             b.put("/annotations", json!({"io.urun.proc-mount": "unmasked"}))
         }),
+        Case("hardened without a user namespace", &[Mode::Root], |b| {
+            b.put("/annotations", json!({"io.urun.hardened": "true"}))
+        }),
+        Case("hardened and unmasked", ROOT, |b| {
+            b.put("/annotations", json!({"io.urun.hardened": "true", "io.urun.proc-mount": "unmasked"}))
+        }),
+        Case("neither hardened nor not", ROOT, |b| b.put("/annotations", json!({"io.urun.hardened": "yes"}))),
         Case("wrong annotation", ROOT, |b| b.put("/annotations", json!({"io.urun.mounts": "loose"}))),
         Case("version of another generation", ROOT, |b| b.put("/ociVersion", json!("2.0.0"))),
         Case("no console socket", ROOT, |b| b.put("/process/terminal", json!(true))),

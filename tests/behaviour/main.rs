@@ -22,6 +22,7 @@ mod errors;
 mod events;
 mod every_state;
 mod exec;
+mod hardened;
 mod hooks;
 mod identity;
 mod idmaps;

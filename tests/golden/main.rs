@@ -15,7 +15,7 @@ use urun::{
     plan::{
         Descriptors, Plan,
         create::{Request, plan},
-        exec,
+        exec, hardened,
     },
     spec::{self, Config, IdMap, NamespaceKind, Process, example},
 };
@@ -39,12 +39,16 @@ const PLANS: &[(&str, &[Host])] = &[
     ("podman-rl-build-01", &[Host::Podman]),
     (EVERYTHING, &[Host::Root, Host::Selinux]),
     (SPEC, &[Host::Root, Host::Range, Host::Single]),
+    (HARDENED, &[Host::Root]),
 ];
 
 /// What `urun spec` writes.
 const SPEC: &str = "spec";
 /// Everything that a config.json can say, as far as it goes together.
 const EVERYTHING: &str = "everything";
+
+/// A pod's container with a user namespace and a filter, hardened by its annotation.
+const HARDENED: &str = "hardened";
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
@@ -63,11 +67,15 @@ pub fn recorded() -> Vec<String> {
 /// A config.json by name, for a host.
 pub fn config(name: &str, host: Host) -> Config {
     let bytes = match name {
+        HARDENED => std::fs::read(folder().join("configs/crio-b-userns-01.json")).unwrap(),
         SPEC => example(host).into_bytes(),
         EVERYTHING => std::fs::read(folder().join("everything.json")).unwrap(),
         _ => std::fs::read(folder().join(format!("configs/{name}.json"))).unwrap(),
     };
     let mut config = spec::load(&bytes).unwrap_or_else(|error| panic!("{name}: {error}"));
+    if name == HARDENED {
+        config.annotations.insert(hardened::ANNOTATION.to_owned(), "true".to_owned());
+    }
     // No kernel enforces the labels of both modules.
     if let Some(process) = config.process.as_mut().filter(|_| name == EVERYTHING) {
         if host == Host::Root {
@@ -95,15 +103,18 @@ fn example(host: Host) -> String {
 
 /// The plan of `create` as an engine calls it.
 pub fn planned(config: &Config, host: Host) -> Result<Plan> {
+    let mut config = config.clone();
+    let hardened = hardened::choose(&mut config, None, None)?;
     let request = Request {
         id: "box".to_owned(),
         bundle: "/bundle".into(),
         root: mount::Root::Pivot,
         keyring: cred::Keyring::Containers,
         descriptors: Descriptors::default(),
+        hardened,
         driver: cgroup::plan::Driver::Cgroupfs,
     };
-    plan(config, &request, &host.facts(config))
+    plan(&config, &request, &host.facts(&config))
 }
 
 /// Every recorded process.json by name, and the process that has everything.
@@ -140,6 +151,7 @@ pub fn entered(process: &Process, host: Host) -> Result<exec::Plan> {
         id: "box".to_owned(),
         keyring: cred::Keyring::Containers,
         descriptors: Descriptors::default(),
+        hardened: false,
         foreground: process.terminal,
     };
     exec::plan(&config, process, &request, &facts)

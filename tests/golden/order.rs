@@ -1,6 +1,6 @@
 //! The order of steps in every plan that there is, against the table of reasons.
 
-use crate::{EVERYTHING, Host, SPEC, config, entered, planned, processes, recorded};
+use crate::{EVERYTHING, HARDENED, Host, SPEC, config, entered, planned, processes, recorded};
 use urun::plan::{
     explain::steps,
     order::{RULES, check},
@@ -10,7 +10,7 @@ use urun::plan::{
 /// refuses has no plan.
 fn plans() -> Vec<(String, Vec<&'static str>)> {
     let mut names = recorded();
-    names.extend([EVERYTHING, SPEC].map(str::to_owned));
+    names.extend([EVERYTHING, SPEC, HARDENED].map(str::to_owned));
     let mut all = Vec::new();
     for name in names {
         for host in Host::ALL {

@@ -75,6 +75,7 @@ impl fmt::Display for Op {
             Self::Console { .. } => f.write_str("set up /dev/console"),
             Self::WorkingDirectory(path) => write!(f, "make the working directory {}", path.display()),
             Self::Mask(path) => write!(f, "mask {}", path.display()),
+            Self::Cover(path) => write!(f, "mount {} on itself", path.display()),
             Self::ReadOnly(path) => write!(f, "make {} read-only", path.display()),
             Self::ReadOnlyDelayed => f.write_str("make file systems read-only"),
             Self::ReadOnlyRoot => f.write_str("make the root file system read-only"),
