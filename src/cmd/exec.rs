@@ -82,10 +82,7 @@ fn start(request: &ExecRequest, log: &Log) -> Result<Started> {
     let container =
         init.open().map_err(|error| if error.is(Kind::NotRunning) { stopped() } else { error })?;
     let config = spec::load(&entry.config()?).context("read the container's copy of config.json")?;
-    let mut process = process_of(args, &config)?;
-    if record.hardened {
-        hardened::process(&mut process);
-    }
+    let process = process_of(args, &config, record.hardened)?;
     check_terminal(args, process.terminal)?;
     let host = Facing::probe(&proc, init.pid, &process)?;
     process::seal_if_exposed(host.maps.as_ref(), &proc)?;
@@ -169,8 +166,8 @@ fn may_enter(record: &Record, status: Status, ignore_paused: bool) -> Result<Ini
 }
 
 /// What is to be run: the document, or the container's own process with what was typed in its place.
-fn process_of(args: &ExecArgs, config: &Config) -> Result<Process> {
-    let process = match &args.program {
+fn process_of(args: &ExecArgs, config: &Config, hardened: bool) -> Result<Process> {
+    let mut process = match &args.program {
         ExecProgram::Document(path) => spec::load_process(&read_document(path)?, config.process.as_ref())
             .with_context(|| path.display().to_string())?,
         ExecProgram::Command(command) => {
@@ -181,6 +178,9 @@ fn process_of(args: &ExecArgs, config: &Config) -> Result<Process> {
             typed(command, Process { terminal: false, ..own })
         }
     };
+    if hardened {
+        hardened::process(&mut process);
+    }
     Ok(Process { terminal: process.terminal || args.tty, ..process })
 }
 

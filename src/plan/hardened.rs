@@ -64,7 +64,8 @@ fn harden(config: &mut Config, proc_mount: Option<ProcMount>) -> Result<()> {
         match what_shows_all(&config.mounts, place) {
             Shows::NoProcfs => {}
             Shows::Processes => {
-                config.mounts[place].parameters.push(Parameter::Text("subset".into(), "pid".into()))
+                let subset = Parameter::Text("subset".to_owned(), "pid".to_owned());
+                config.mounts[place].parameters.push(subset);
             }
             Shows::All(reason) => config.warnings.push(format!(
                 "mounts[{}]: hardened, and all of /proc is shown nevertheless: {reason}",

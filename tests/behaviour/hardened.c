@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
@@ -17,7 +18,7 @@ static int result(long answer)
     return answer < 0 ? errno : 0;
 }
 
-/* ioctl(2) as a 32-bit program calls it, or -1 where the kernel has no such calls. */
+/* ioctl(2) as a 32-bit program calls it: -1 where the kernel has no such calls, -2 where the caller is killed for it. */
 static int call32(int fd, unsigned request, void *argument)
 {
 #ifdef __x86_64__
@@ -29,7 +30,9 @@ static int call32(int fd, unsigned request, void *argument)
         _exit(answer < 0 ? (int)-answer : 0);
     }
     waitpid(child, &status, 0);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+    if (WIFEXITED(status))
+        return WEXITSTATUS(status);
+    return WTERMSIG(status) == SIGSEGV ? -1 : -2;
 #else
     return -1;
 #endif
