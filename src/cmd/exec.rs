@@ -271,9 +271,7 @@ impl Facing {
             gids: maps.gids.clone(),
         });
         let setgroups = match &maps {
-            Some(_) if proc.read_text(&format!("{}/setgroups", proc.process(init)?))?.starts_with("deny") => {
-                Setgroups::Denied
-            }
+            Some(_) if ns::apply::denies_setgroups(proc, init)? => Setgroups::Denied,
             _ => Setgroups::Allowed,
         };
         let lsm = if lsm::is_asked(process) { lsm::probe(proc)? } else { lsm::Facts::default() };

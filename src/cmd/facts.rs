@@ -37,10 +37,9 @@ pub fn probe(config: &Config, driver: Driver, caller: Caller, proc: &Proc) -> Re
         .transpose()
         .context("linux.namespaces")?;
     let privileged = caller.is_privileged();
-    let joined = match &namespace {
-        Some(namespace) if privileged => Some(ns::apply::read_maps(proc, namespace.as_fd())?),
-        _ => None,
-    };
+    let inside =
+        namespace.as_ref().map(|namespace| ns::apply::look_into(proc, namespace.as_fd())).transpose()?;
+    let (joined, setgroups_denied) = inside.map_or((None, false), |(maps, denied)| (Some(maps), denied));
     let cgroups = cgroups::probe(proc)?;
     let (systemd, manager) = match (driver == Driver::Systemd).then(|| systemd(&caller, &cgroups)) {
         Some(Ok((systemd, manager))) => (Some(Ok(systemd)), Some(manager)),
@@ -54,6 +53,7 @@ pub fn probe(config: &Config, driver: Driver, caller: Caller, proc: &Proc) -> Re
         privileged,
         subordinate: if privileged { None } else { subid::maps_of(caller.euid, caller.egid)? },
         joined,
+        setgroups_denied,
         late_cgroup: !cgroups.legacy.is_empty() || by_manager,
     };
     let labels = config.linux.mount_label.is_some() || config.process.as_ref().is_some_and(lsm::is_asked);

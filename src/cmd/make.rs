@@ -181,7 +181,7 @@ fn planned(
 fn maps<'a>(plan: &'a Plan, joined: Option<&'a Maps>) -> Option<&'a Maps> {
     match (&plan.namespaces.user, &plan.namespaces.base) {
         (_, Base::New { maps, .. }) | (User::New(maps), _) => Some(maps),
-        (User::Joined(_), _) => joined,
+        (User::Joined(_), _) | (_, Base::Joined(_)) => joined,
         _ => None,
     }
 }

@@ -85,8 +85,9 @@ pub fn write_time_offsets(proc: &Proc, pid: i32, offsets: TimeOffsets) -> Result
     proc.write(&path, text.as_bytes()).context("set the time offsets")
 }
 
-/// The maps of a user namespace in the ids of the caller's: read beside a process that has joined it.
-pub fn read_maps(proc: &Proc, namespace: BorrowedFd<'_>) -> Result<Maps> {
+/// The maps of a user namespace in the ids of the caller's, and whether it denies setgroups(2): read beside a process that has
+/// joined it.
+pub fn look_into(proc: &Proc, namespace: BorrowedFd<'_>) -> Result<(Maps, bool)> {
     let (ours, theirs) = sys::socket::pair()?;
     let child = sys::clone::spawn(&sys::clone::Birth::default(), || {
         // With a copy of the other end this process would wait for itself.
@@ -99,18 +100,18 @@ pub fn read_maps(proc: &Proc, namespace: BorrowedFd<'_>) -> Result<Maps> {
         0
     })?;
     drop(theirs);
-    let result = joined_maps(proc, child.pid, ours.as_fd());
+    let result = look_at_joined(proc, child.pid, ours.as_fd());
     drop(ours);
     sys::pidfd::wait(child.as_fd())?;
     result
 }
 
-fn joined_maps(proc: &Proc, pid: i32, link: BorrowedFd<'_>) -> Result<Maps> {
+fn look_at_joined(proc: &Proc, pid: i32, link: BorrowedFd<'_>) -> Result<(Maps, bool)> {
     let report = sys::socket::receive(link, 4096)?.ok_or_else(|| Error::new("the joining process died"))?;
     if report.bytes.len() > 1 {
         return Err(Error::decode(&report.bytes[1..]));
     }
-    maps_of(proc, pid)
+    Ok((maps_of(proc, pid)?, denies_setgroups(proc, pid)?))
 }
 
 /// The namespaces of a process that are not the caller's, by what the kernel says: a path of config.json may have led to
@@ -158,6 +159,11 @@ pub fn maps_of(proc: &Proc, pid: i32) -> Result<Maps> {
     let uids = parse(&proc.read_text(&format!("{process}/uid_map"))?)?;
     let gids = parse(&proc.read_text(&format!("{process}/gid_map"))?)?;
     Ok(Maps { uids, gids })
+}
+
+/// Whether setgroups(2) is denied in the user namespace of a process.
+pub fn denies_setgroups(proc: &Proc, pid: i32) -> Result<bool> {
+    Ok(proc.read_text(&format!("{}/setgroups", proc.process(pid)?))?.starts_with("deny"))
 }
 
 /// The lines of a map file.

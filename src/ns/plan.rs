@@ -57,6 +57,8 @@ pub struct Facts {
     pub subordinate: Option<Maps>,
     /// The maps of the user namespace that config.json names by path.
     pub joined: Option<Maps>,
+    /// That user namespace denies setgroups(2).
+    pub setgroups_denied: bool,
     /// init is brought into its control groups after its birth.
     pub late_cgroup: bool,
 }
@@ -145,23 +147,22 @@ impl Namespaces {
     /// How container ids appear to the assembler. A joined user namespace's real maps are `joined`.
     pub fn outside(&self, joined: Option<&Maps>) -> Outside {
         let maps = match (&self.user, &self.base) {
-            (User::New(maps), Base::Caller) => Some(maps),
-            (User::Joined(_), _) => joined,
+            (User::New(maps), Base::Caller) => Some(maps.clone()),
+            (User::Joined(_), _) => joined.cloned(),
             // The assembler is root of the base, whose ids are the container's; those that are not mapped do not exist.
-            (User::New(identity), Base::New { .. }) => Some(identity),
+            (User::New(identity), Base::New { .. }) => Some(identity.clone()),
+            (_, Base::Joined(_)) => joined.map(Maps::identity),
             _ => None,
         };
-        maps.map_or(Outside::Same, |maps| Outside::Mapped {
-            uids: maps.uids.clone(),
-            gids: maps.gids.clone(),
-        })
+        mapped(maps)
     }
 
     /// How container ids appear to the runtime itself, which stays where the caller is.
     pub fn callers_view(&self, joined: Option<&Maps>) -> Outside {
         match &self.base {
-            Base::New { maps, .. } => Outside::Mapped { uids: maps.uids.clone(), gids: maps.gids.clone() },
-            _ => self.outside(joined),
+            Base::New { maps, .. } => mapped(Some(maps.clone())),
+            Base::Joined(_) => mapped(joined.cloned()),
+            Base::Caller => self.outside(joined),
         }
     }
 
@@ -186,6 +187,10 @@ impl Namespaces {
     pub fn makes(&self, kind: NamespaceKind) -> bool {
         self.new.contains(&kind) || (kind == NamespaceKind::Cgroup && self.late_cgroup)
     }
+}
+
+fn mapped(maps: Option<Maps>) -> Outside {
+    maps.map_or(Outside::Same, |Maps { uids, gids }| Outside::Mapped { uids, gids })
 }
 
 /// Decides from config.json and the caller's rights.

@@ -215,6 +215,7 @@ impl Inner<'_> {
     fn setgroups(&self) -> cred::Setgroups {
         match &self.namespaces.base {
             Base::New { writer: Writer::Caller, .. } => cred::Setgroups::Denied,
+            _ if self.facts.namespaces.setgroups_denied => cred::Setgroups::Denied,
             _ => cred::Setgroups::Allowed,
         }
     }

@@ -27,6 +27,7 @@ mod hooks;
 mod identity;
 mod idmaps;
 mod ids;
+mod joining;
 mod labels;
 mod lifecycle;
 mod locked;

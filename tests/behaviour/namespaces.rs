@@ -13,7 +13,7 @@ const KINDS: &[(&str, &str)] = &[
     ("user", "user"),
 ];
 
-fn host() -> Proc {
+pub(crate) fn host() -> Proc {
     Proc(std::process::id())
 }
 
@@ -42,7 +42,7 @@ in_modes! {
 }
 
 /// The user namespace that owns a namespace, as ioctl_ns(2) tells it.
-fn owner_of(process: Proc, file: &str) -> String {
+pub(crate) fn owner_of(process: Proc, file: &str) -> String {
     use std::os::fd::{AsRawFd, FromRawFd};
     use std::os::unix::fs::MetadataExt;
     const NS_GET_USERNS: nix::libc::c_ulong = 0xb701;
