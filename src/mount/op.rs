@@ -152,8 +152,9 @@ pub enum Op {
     /// A path is hidden.
     Mask(PathBuf),
     /// A link in a procfs is mounted on itself, which hides nothing: but the kernel counts a procfs with a locked mount on it as
-    /// partly hidden, and then lets nobody inside mount one that shows everything (mount_too_revealing of
-    /// fs/namespace.c). Masks are such mounts, where there is anything to mask.
+    /// partly hidden, and then lets nobody inside mount one that shows everything (mount_too_revealing in
+    /// fs/namespace.c). Masks are such mounts, but a procfs with `subset=pid` has nothing to mask, and before Linux 7.2 the
+    /// kernel takes it for one that shows everything.
     Cover(PathBuf),
     /// A path and everything mounted below is made read-only.
     ReadOnly(PathBuf),

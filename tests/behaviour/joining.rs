@@ -248,6 +248,43 @@ fn of_container(first: &Container, kinds: &[&str]) -> Vec<(String, String)> {
         .collect()
 }
 
+/// Makes, enters and deletes a container in namespaces of another one for each sort of maps.
+#[track_caller]
+fn joins_as_a_user(first: &Container, kinds: &[&str], maps: &[(&str, Option<[u32; 3]>)]) {
+    let mode = first.bundle().mode();
+    for &(name, map) in maps {
+        let options = ["uid=0", "gid=0", "mode=700"];
+        let mut bundle = with_maps(Bundle::new(mode), map).mount("tmpfs", "tmpfs", "/mnt/tmpfs", &options);
+        if mode.cgroups() {
+            bundle = bundle.mount("cgroup", "cgroup", "/sys/fs/cgroup", &["rw"]);
+        }
+        for (kind, path) in of_container(first, kinds) {
+            bundle = bundle.namespace(&kind, Some(&path));
+        }
+        let container = bundle.start();
+        let (process, what) = (container.proc(), format!("{name} maps, {kinds:?}"));
+        for kind in kinds {
+            let file = if *kind == "network" { "net" } else { kind };
+            assert_eq!(process.ns(file), first.proc().ns(file), "{what}: {file}");
+        }
+        for field in ["Uid", "Gid"] {
+            assert_eq!(process.numbers(field), first.proc().numbers(field), "{what}: {field}");
+        }
+        assert_eq!(process.map("uid_map"), first.proc().map("uid_map"), "{what}");
+        let stat = fs::metadata(process.inside("mnt/tmpfs")).unwrap();
+        assert_eq!((stat.uid(), stat.gid()), mode.owner(), "{what}");
+        if let Some(group) = delegated(process).filter(|_| mode.cgroups()) {
+            assert_eq!(fs::metadata(group.join("cgroup.procs")).unwrap().uid(), mode.owner().0, "{what}");
+        }
+        shows_its_own_processes(process);
+        // Without groups and without a pid namespace of its own nothing tells whose process it is.
+        let later = entered(&container);
+        kill(Pid::from_raw(later.0.cast_signed()), Signal::SIGKILL).unwrap();
+        container.delete(&["--force"]).ok();
+        Traces::none_of(container.bundle());
+    }
+}
+
 in_modes! {
     [rootless_one rootless_range]
     fn an_ordinary_user_joins_what_is_its_own(mode) {
@@ -256,30 +293,9 @@ in_modes! {
         }
         let first = Bundle::new(mode).start();
         let all = &["user", "network", "ipc", "uts", "pid"][..];
-        for (kinds, maps) in [(all, &MAPS[..]), (&all[..1], DUMMY), (&all[..4], DUMMY), (&["user", "pid"], DUMMY)] {
-            for &(name, map) in maps {
-                let mut bundle = with_maps(Bundle::new(mode), map)
-                    .mount("tmpfs", "tmpfs", "/mnt/tmpfs", &["uid=0", "gid=0", "mode=700"]);
-                for (kind, path) in of_container(&first, kinds) {
-                    bundle = bundle.namespace(&kind, Some(&path));
-                }
-                let container = bundle.start();
-                let what = format!("{name} maps, {kinds:?}");
-                for kind in kinds {
-                    let file = if *kind == "network" { "net" } else { kind };
-                    assert_eq!(container.proc().ns(file), first.proc().ns(file), "{what}: {file}");
-                }
-                assert_eq!(container.proc().map("uid_map"), first.proc().map("uid_map"), "{what}");
-                assert_eq!(container.proc().numbers("Uid"), first.proc().numbers("Uid"), "{what}");
-                let stat = fs::metadata(container.proc().inside("mnt/tmpfs")).unwrap();
-                assert_eq!((stat.uid(), stat.gid()), mode.owner(), "{what}");
-                shows_its_own_processes(container.proc());
-                // Without groups and without a pid namespace of its own nothing tells whose process it is.
-                let process = entered(&container);
-                kill(Pid::from_raw(process.0.cast_signed()), Signal::SIGKILL).unwrap();
-                container.delete(&["--force"]).ok();
-                Traces::none_of(container.bundle());
-            }
+        joins_as_a_user(&first, all, &MAPS);
+        for kinds in [&all[..1], &all[..4], &["user", "pid"]] {
+            joins_as_a_user(&first, kinds, DUMMY);
         }
         assert!(first.proc().alive());
     }
