@@ -48,7 +48,7 @@ fn harden(config: &mut Config, proc_mount: Option<ProcMount>) -> Result<()> {
             "hardened: the container shares the user namespace of the host, where user.max_user_namespaces=0 would be for \
              everybody",
         )
-        .hint("add a namespace of type user with uidMappings and gidMappings (Kubernetes: hostUsers: false, Podman: --userns=auto)"));
+        .hint("--userns auto gives it one; so does a namespace of type user with uidMappings and gidMappings (Kubernetes: hostUsers: false)"));
     }
     if proc_mount == Some(ProcMount::Unmasked) {
         return Err(Error::new("hardened: proc-mount unmasked asks for the opposite").hint(format_args!(
@@ -61,7 +61,7 @@ fn harden(config: &mut Config, proc_mount: Option<ProcMount>) -> Result<()> {
         process(own);
     }
     for place in 0..config.mounts.len() {
-        match what_shows_all(&config.mounts, place) {
+        match shown(&config.mounts, place) {
             Shows::NoProcfs => {}
             Shows::Processes => {
                 let subset = Parameter::Text("subset".to_owned(), "pid".to_owned());
@@ -86,7 +86,8 @@ enum Shows {
     All(String),
 }
 
-fn what_shows_all(mounts: &[Mount], place: usize) -> Shows {
+/// What the mount at `place` can show.
+fn shown(mounts: &[Mount], place: usize) -> Shows {
     let mount = &mounts[place];
     let is_below = |other: &Mount| {
         other.destination != mount.destination && other.destination.starts_with(&mount.destination)
@@ -105,5 +106,68 @@ fn what_shows_all(mounts: &[Mount], place: usize) -> Shows {
             }
         }
         _ => Shows::NoProcfs,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec;
+    use serde_json::{Value, json};
+
+    fn hardened(mounts: Value) -> Config {
+        let lines = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
+        let document = json!({
+            "ociVersion": "1.2.0",
+            "root": {"path": "rootfs"},
+            "annotations": {ANNOTATION: "true"},
+            "mounts": mounts,
+            "linux": {
+                "namespaces": [{"type": "mount"}, {"type": "pid"}, {"type": "user"}],
+                "uidMappings": lines,
+                "gidMappings": lines,
+                "sysctl": {"user/max_user_namespaces": "9"},
+            },
+        });
+        let mut config = spec::load(document.to_string().as_bytes()).unwrap();
+        assert!(choose(&mut config, None, None).unwrap());
+        config
+    }
+
+    fn procfs(destination: &str) -> Value {
+        json!({"destination": destination, "type": "proc", "source": "proc"})
+    }
+
+    fn cpuinfo(destination: &str) -> Value {
+        json!({"destination": destination, "type": "bind", "source": "/var/lib/lxcfs/cpuinfo", "options": ["bind"]})
+    }
+
+    #[test]
+    fn a_proc_shows_processes_alone_unless_something_is_mounted_in_it() {
+        let is_less = |config: &Config, place: usize| !config.mounts[place].parameters.is_empty();
+        let config = hardened(json!([procfs("/proc"), procfs("/mnt/proc"), cpuinfo("/mnt/other")]));
+        assert!(is_less(&config, 0) && is_less(&config, 1) && config.warnings.is_empty());
+        let config = hardened(json!([procfs("/proc"), procfs("/mnt/proc"), cpuinfo("/proc/cpuinfo")]));
+        assert!(!is_less(&config, 0) && is_less(&config, 1));
+        assert!(config.warnings[0].contains("mounts[2] is on /proc/cpuinfo"), "{:?}", config.warnings);
+        let bind = json!({"destination": "/proc", "type": "bind", "source": "/proc", "options": ["rbind"]});
+        let config = hardened(json!([bind]));
+        assert!(config.warnings[0].contains("mounts[0]"), "{:?}", config.warnings);
+    }
+
+    #[test]
+    fn the_limit_of_the_configuration_gives_way() {
+        let limits: Vec<_> = hardened(json!([])).linux.sysctl.into_iter().collect();
+        assert_eq!(limits, [(NO_NESTING.0.to_owned(), NO_NESTING.1.to_owned())]);
+    }
+
+    #[test]
+    fn the_flag_wins() {
+        let mut config = hardened(json!([]));
+        assert!(!choose(&mut config, Some(false), None).unwrap());
+        config.annotations.insert(ANNOTATION.to_owned(), "yes".to_owned());
+        assert!(choose(&mut config, Some(true), None).unwrap());
+        let error = choose(&mut config, None, None).unwrap_err().to_string();
+        assert!(error.starts_with("annotations[\"io.urun.hardened\"]"), "{error}");
     }
 }
