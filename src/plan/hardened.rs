@@ -115,7 +115,7 @@ mod tests {
     use crate::spec;
     use serde_json::{Value, json};
 
-    fn hardened(mounts: Value) -> Config {
+    fn hardened(mounts: &Value) -> Config {
         let lines = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
         let document = json!({
             "ociVersion": "1.2.0",
@@ -145,25 +145,25 @@ mod tests {
     #[test]
     fn a_proc_shows_processes_alone_unless_something_is_mounted_in_it() {
         let is_less = |config: &Config, place: usize| !config.mounts[place].parameters.is_empty();
-        let config = hardened(json!([procfs("/proc"), procfs("/mnt/proc"), cpuinfo("/mnt/other")]));
+        let config = hardened(&json!([procfs("/proc"), procfs("/mnt/proc"), cpuinfo("/mnt/other")]));
         assert!(is_less(&config, 0) && is_less(&config, 1) && config.warnings.is_empty());
-        let config = hardened(json!([procfs("/proc"), procfs("/mnt/proc"), cpuinfo("/proc/cpuinfo")]));
+        let config = hardened(&json!([procfs("/proc"), procfs("/mnt/proc"), cpuinfo("/proc/cpuinfo")]));
         assert!(!is_less(&config, 0) && is_less(&config, 1));
         assert!(config.warnings[0].contains("mounts[2] is on /proc/cpuinfo"), "{:?}", config.warnings);
         let bind = json!({"destination": "/proc", "type": "bind", "source": "/proc", "options": ["rbind"]});
-        let config = hardened(json!([bind]));
+        let config = hardened(&json!([bind]));
         assert!(config.warnings[0].contains("mounts[0]"), "{:?}", config.warnings);
     }
 
     #[test]
     fn the_limit_of_the_configuration_gives_way() {
-        let limits: Vec<_> = hardened(json!([])).linux.sysctl.into_iter().collect();
+        let limits: Vec<_> = hardened(&json!([])).linux.sysctl.into_iter().collect();
         assert_eq!(limits, [(NO_NESTING.0.to_owned(), NO_NESTING.1.to_owned())]);
     }
 
     #[test]
     fn the_flag_wins() {
-        let mut config = hardened(json!([]));
+        let mut config = hardened(&json!([]));
         assert!(!choose(&mut config, Some(false), None).unwrap());
         config.annotations.insert(ANNOTATION.to_owned(), "yes".to_owned());
         assert!(choose(&mut config, Some(true), None).unwrap());
