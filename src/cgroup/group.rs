@@ -211,6 +211,8 @@ impl Cgroup {
         match member.dir.write("cgroup.kill", "1") {
             Ok(()) => Ok(true),
             Err(error) if matches!(error.errno(), Some(libc::ENOENT | libc::EOPNOTSUPP)) => Ok(false),
+            // systemd has removed it since it was opened: nobody was in it any more.
+            Err(error) if error.errno() == Some(libc::ENODEV) => Ok(true),
             Err(error) => Err(error),
         }
     }
