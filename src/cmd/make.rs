@@ -2,7 +2,9 @@
 
 use super::{
     facts::{self, Probed},
-    notify, process, ranges, userns,
+    notify, process, ranges,
+    serving::Serving,
+    userns,
 };
 use crate::{
     bail,
@@ -12,19 +14,18 @@ use crate::{
     error::{Context, Error, Kind, Result},
     hook,
     host::caller::Caller,
-    launch::{self, Host, Launched, Moment, Park},
+    launch::{self, Launched, Moment, Park},
     log::Log,
-    mount::{self, ProcView},
+    mount,
     ns::{
         self,
         plan::{Base, Maps, User},
         subid::Range,
     },
     plan::{self, Descriptors, Plan, hardened, proc_mount},
-    rdt,
     spec::{self, Config, NamespaceKind},
-    state::{ContainerId, Entry, Init, PidNamespace, Record, Stage, Status, Store, document},
-    sys::{clone::Child, proc::Proc, signal, socket},
+    state::{ContainerId, Entry, PidNamespace, Record, Stage, Status, Store, document},
+    sys::{proc::Proc, signal, socket},
     systemd::Manager,
     tty,
 };
@@ -399,60 +400,4 @@ fn remove(entry: Entry, record: &Record, plan: &Plan, cgroup: Option<Cgroup>, mu
         error = error.also(&failure);
     }
     error
-}
-
-/// The runtime's side of the launch.
-struct Serving<'a> {
-    proc: &'a Proc,
-    plan: &'a Plan,
-    request: &'a CreateRequest,
-    log: &'a Log,
-    entry: &'a Entry,
-    record: &'a mut Record,
-    cgroup: &'a Cgroup,
-    holder: Option<Holder>,
-    master: &'a mut Option<OwnedFd>,
-    state: &'a dyn Fn(Moment, i32) -> Vec<u8>,
-}
-
-impl Host for Serving<'_> {
-    fn born(&mut self, init: &Child) -> Result<()> {
-        self.record.init = Some(Init::identify(self.proc, init.pid)?);
-        self.entry.save(self.record)?;
-        self.cgroup.attach_legacy(init.pid)?;
-        if let Some(holder) = self.holder.take() {
-            holder.release(init.pid)?;
-        }
-        cgroup::apply::arrange_below(&self.plan.cgroup, self.cgroup, init.pid)?;
-        match self.plan.rdt.ops.is_empty() {
-            true => Ok(()),
-            false => rdt::apply(&self.plan.rdt.ops, &rdt::root(self.proc)?, init.pid),
-        }
-    }
-
-    fn hooks(&mut self, init: &Child) -> Result<()> {
-        let hooks = &self.plan.hooks;
-        hook::run_all(&hooks.create_runtime, &(self.state)(Moment::Creating, init.pid), &hooks.setting())
-    }
-
-    fn terminal(&mut self, master: OwnedFd) -> Result<()> {
-        let socket = self.request.console_socket.as_deref();
-        *self.master = process::deliver(master, socket, self.plan.execution.console_size)?;
-        Ok(())
-    }
-
-    fn proc(&mut self, view: ProcView) {
-        self.record.proc = Some(view.word().to_owned());
-        self.log.debug(format_args!("/proc: {}", view.word()));
-        if view == ProcView::Outer && self.record.pid_namespace == PidNamespace::Own {
-            self.log.warning(
-                "/proc is the one that urun has itself and shows the processes there: the kernel gives a new one only to \
-                 who sees all of the present one (procMount: Unmasked), and one of processes alone from Linux 7.2 on",
-            );
-        }
-    }
-
-    fn note(&mut self, note: &Error) {
-        self.log.warning(note);
-    }
 }

@@ -23,6 +23,7 @@ mod ranges;
 pub mod resume;
 pub mod run;
 mod select;
+mod serving;
 pub mod spec;
 pub mod start;
 pub mod state;
