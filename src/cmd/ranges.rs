@@ -108,10 +108,18 @@ impl Pool {
                 continue;
             }
             let taken = if owner == OWNERS[0] { Vec::new() } else { in_use(proc)? };
-            let whose = format!("those that /etc/subuid and /etc/subgid give to {owner}");
-            return Ok(Some(Self { whose, ranges: within(&ranges, caller, proc)?, taken }));
+            return Ok(Some(Self { whose: whose(owner), ranges: within(&ranges, caller, proc)?, taken }));
         }
         Ok(None)
+    }
+
+    /// The subordinate ids of an ordinary caller. Other programs of the same user map all of them at once (rootless Podman
+    /// does), so that nobody else's use says anything.
+    pub fn own(caller: &Caller) -> Result<Self> {
+        let name = passwd::name_of(caller.euid);
+        let of = |path| Ok::<_, Error>(subid::ranges_of(&subid::read(path)?, &name, Some(caller.euid)));
+        let ranges = subid::common(&of("/etc/subuid")?, &of("/etc/subgid")?);
+        Ok(Self { whose: whose(&name), ranges, taken: Vec::new() })
     }
 
     /// What nobody has, for a caller who is root.
@@ -143,6 +151,10 @@ impl Pool {
              urun:START:COUNT in /etc/subuid and /etc/subgid",
         )
     }
+}
+
+fn whose(owner: &str) -> String {
+    format!("those that /etc/subuid and /etc/subgid give to {owner}")
 }
 
 /// Those of `ranges` that the caller's user namespace has.

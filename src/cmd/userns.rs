@@ -12,7 +12,7 @@ use crate::{
         plan::Maps,
         subid::{self, Range},
     },
-    spec::{Config, NamespaceKind},
+    spec::{Config, IdMap, NamespaceKind},
     sys::{fork::NamespaceHolder, proc::Proc},
     systemd::nsresource,
 };
@@ -112,32 +112,29 @@ impl Chooser<'_> {
 
     fn automatic(&self, config: &mut Config, auto: &Auto) -> Result<Lent> {
         let rootfs = self.request.bundle.join(&config.root.path);
-        if !self.caller.is_privileged() {
-            return Err(Error::new(format_args!(
-                "only root can let the ids of {} ({}) appear as others",
-                rootfs.display(),
-                mount::filesystem_name(&rootfs)?
-            ))
-            .hint("leave it out: root inside is the caller then, and the caller's files are root's"));
-        }
-        if self.caller.is_host_root() && is_open_to_others(&rootfs) {
-            self.log.warning(format_args!(
-                "{}: others on this host can reach it, and root of the container can leave set-user-ID files of real \
-                 root there: chmod 0700 the bundle",
-                rootfs.display()
-            ));
-        }
-        config.root.idmap = true;
-        let pool = match Pool::subordinate(self.caller, self.proc)? {
-            Some(pool) => pool,
-            None => match self.allocated(auto)? {
-                Some(holder) => {
-                    let namespace = format!("/proc/{}/ns/user", holder.pid());
-                    config.join_user_namespace(Path::new(&namespace));
-                    return Ok(Lent::Namespace(holder));
-                }
-                None => Pool::rest(self.caller, self.proc)?,
-            },
+        let pool = if self.caller.is_privileged() {
+            if self.caller.is_host_root() && is_open_to_others(&rootfs) {
+                self.log.warning(format_args!(
+                    "{}: others on this host can reach it, and root of the container can leave set-user-ID files of \
+                     real root there: chmod 0700 the bundle",
+                    rootfs.display()
+                ));
+            }
+            config.root.idmap = true;
+            match Pool::subordinate(self.caller, self.proc)? {
+                Some(pool) => pool,
+                None => match self.allocated(auto)? {
+                    Some(holder) => {
+                        let namespace = format!("/proc/{}/ns/user", holder.pid());
+                        config.join_user_namespace(Path::new(&namespace));
+                        return Ok(Lent::Namespace(holder));
+                    }
+                    None => Pool::rest(self.caller, self.proc)?,
+                },
+            }
+        } else {
+            self.keeps_root(auto, &rootfs)?;
+            Pool::own(self.caller)?
         };
         let range = ranges::claim(&pool, auto.size, self.proc, &self.request.state_root)?;
         self.log.debug(format_args!("userns auto: host ids {} to {}", range.start, range.last()));
@@ -148,6 +145,24 @@ impl Chooser<'_> {
             }
             Err(error) => Lent::Range(range).settle(Err(error), &self.request.state_root),
         }
+    }
+
+    /// An ordinary caller's files can be nobody's but its own: the container's root has to be the caller.
+    fn keeps_root(&self, auto: &Auto, rootfs: &Path) -> Result<()> {
+        let (uid, gid) = (self.caller.euid, self.caller.egid);
+        let maps = |lines: &[IdMap], id| lines.iter().any(|line| line.container == 0 && line.host == id);
+        if maps(&auto.given.uids, uid) && maps(&auto.given.gids, gid) {
+            return Ok(());
+        }
+        Err(Error::new(format_args!(
+            "only root can let the ids of {} ({}) appear as others",
+            rootfs.display(),
+            mount::filesystem_name(rootfs)?
+        ))
+        .hint(format_args!(
+            "auto:uidmapping=0:{uid}:1,gidmapping=0:{gid}:1 makes root inside the caller, whose files are root's then, and gives \
+             the container the rest for itself"
+        )))
     }
 
     /// A user namespace with ids of systemd-nsresourced, where that is there and gives what is asked for.

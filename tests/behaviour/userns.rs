@@ -205,7 +205,7 @@ fn two_hundred_starts_at_once_get_two_hundred_ranges() {
         .1
         .iter()
         .map(|id| {
-            let mut command = bundle.command(&["create", "--userns", "auto", "--pid-file"]);
+            let mut command = bundle.command(&["run", "--detach", "--userns", "auto", "--pid-file"]);
             command.arg(bundle.scratch().join(id)).arg(id);
             let log = std::fs::File::create(bundle.scratch().join("log")).unwrap();
             command.stdout(log.try_clone().unwrap()).stderr(log);
@@ -362,6 +362,40 @@ fn keep_id_maps_the_caller_to_itself() {
 }
 
 #[test]
+fn an_ordinary_caller_stays_root_and_its_containers_share_nothing_else() {
+    if only_ours("--userns is urun's own") {
+        return;
+    }
+    let account = Mode::RootlessRange.account().unwrap();
+    let choice = format!("auto:size=1000,uidmapping=0:{}:1,gidmapping=0:{}:1", account.uid, account.gid);
+    // Claims of ordinary callers are in the state root, so both have the same.
+    let bundle = Bundle::new(Mode::RootlessRange)
+        .with(|config| drop(config["linux"].as_object_mut().unwrap().remove("cgroupsPath")));
+    bundle.write();
+    let herd = Herd(&bundle, (0..2).map(|number| format!("{}-{number}", bundle.id())).collect());
+    let starts: Vec<u32> = herd
+        .1
+        .iter()
+        .map(|id| {
+            let pid_file =
+                bundle.scratch().dir(&format!("of-{id}"), (account.uid, account.gid), 0o755).join("pid");
+            bundle.call(&["create", "--userns", &choice, "--pid-file", pid_file.to_str().unwrap(), id]).ok();
+            let process = Proc(std::fs::read_to_string(pid_file).unwrap().parse().unwrap());
+            let map = process.map("uid_map");
+            assert_eq!((map[0], map[1][0], map[1][2]), ([0, account.uid, 1], 1, 999));
+            assert_eq!(process.numbers("Uid"), [account.uid; 4]);
+            map[1][1]
+        })
+        .collect();
+    assert!(starts.iter().all(|start| *start > account.sub.unwrap().0), "{starts:?}");
+    assert!(starts[0].abs_diff(starts[1]) >= 1000, "{starts:?}");
+    let claims = bundle.state_root().join("@ids");
+    assert_eq!(std::fs::read_dir(&claims).unwrap().count(), 2);
+    drop(herd);
+    assert_eq!(std::fs::read_dir(&claims).unwrap().count(), 0);
+}
+
+#[test]
 fn a_joined_user_namespace_stays_with_an_annotation_and_contradicts_a_flag() {
     if only_ours("--userns is urun's own") {
         return;
@@ -388,7 +422,7 @@ fn what_cannot_be_is_refused_with_a_remedy() {
     plain().run_with(&["--userns", "0:5:0"]).refused_naming(&["--userns", "maps no ids"]);
     let rootless = Bundle::new(Mode::RootlessRange);
     rootless.run_with(&["--userns", "host"]).refused_naming(&["userns host", "CAP_SYS_ADMIN", "hint"]);
-    let words = ["userns auto", "only root", "rootfs", "hint"];
+    let words = ["userns auto", "only root", "rootfs", "hint", "auto:uidmapping=0:"];
     rootless.run_with(&["--userns", "auto"]).refused_naming(&words);
     Traces::none_of(&rootless);
 }
