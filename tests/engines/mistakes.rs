@@ -134,9 +134,11 @@ pub fn make(site: &Site, engine: &str, mistakes: &[Mistake], run: impl Fn(&[&str
     }
 }
 
-/// The text without what every run has anew, or by chance: ids, times, pids, directories.
+/// The text without what every run has anew, or by chance: ids, times, pids, directories, the kernel's release.
 fn normal(site: &Site, text: &str) -> String {
     let text = text.replace(&site.scratch().path().display().to_string(), "DIR");
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let text = text.replace(release.trim_end(), "RELEASE");
     let mut out = String::new();
     // Docker's client says it as well when it is told of the end too early.
     for line in text.lines().filter(|line| !line.contains("error waiting for container")) {
