@@ -248,17 +248,18 @@ fn a_container_that_fails_gives_its_ids_back() {
         assert_eq!(claims_of(bundle), [""; 0]);
         Traces::none_of(bundle);
     }
-    let new: Vec<PathBuf> = dead_claims().difference(&before).cloned().collect();
-    assert_eq!(new, [""; 0].map(PathBuf::from));
+    // A process of another test may end between the two looks at it.
+    wait_until("no claim is left for a process that is gone", || dead_claims().is_subset(&before));
     let bundle = plain().args(["true"]);
     bundle.run_with(&["--userns", "auto"]).ok();
     assert_eq!(claims_of(&bundle), [""; 0]);
 }
 
-/// Claims for processes that are gone.
+/// Claims of the usual size for processes that are gone.
 fn dead_claims() -> BTreeSet<PathBuf> {
     let claims = std::fs::read_dir(CLAIMS).into_iter().flatten().flatten();
-    let of_dead = claims.filter(|claim| {
+    let usual = claims.filter(|claim| claim.file_name().to_string_lossy().ends_with("+65536"));
+    let of_dead = usual.filter(|claim| {
         let holder = std::fs::read_link(claim.path()).unwrap_or_default();
         let words: Vec<&str> = holder.to_str().unwrap().split(' ').collect();
         matches!(words[..], ["process", pid, _] if !Proc(pid.parse().unwrap()).alive())
@@ -285,10 +286,8 @@ fn gc_releases_what_crashes_have_left_and_nothing_else() {
     std::fs::create_dir(&half).unwrap();
     set_mode(&half, 0o700);
     let told = alive.bundle().call(&["gc"]).ok().stdout;
-    for (name, holder) in &left {
+    for (name, _) in &left {
         assert!(!Path::new(CLAIMS).join(name).is_symlink(), "{name}");
-        // Another test's gc may have been quicker.
-        let _ = holder;
     }
     assert!(told.contains("removed container half"), "{told}");
     assert!(!half.exists());
