@@ -106,7 +106,7 @@ impl Report {
         self.rows.lock().unwrap().push(row);
     }
 
-    /// Writes the table to `ENGINES_TABLE`, or `target/engines-DRIVER.tsv`, prints the sum, and says whether nothing failed.
+    /// Writes the table to `ENGINES_TABLE`, else that of all scenarios to `target/engines-DRIVER.tsv`, prints the sum, and says whether nothing failed.
     pub fn finish(&self) -> bool {
         let mut rows = self.rows.lock().unwrap().clone();
         rows.sort_by(|a, b| (a.engine, a.who, &a.scenario).cmp(&(b.engine, b.who, &b.scenario)));
@@ -122,9 +122,11 @@ impl Report {
             let (engine, scenario, who) = (row.engine, &row.scenario, row.who);
             writeln!(table, "{engine}\t{scenario}\t{who}\t{driver}\t{word}\t{seconds:.2}\t{why}").unwrap();
         }
-        if self.filters.is_empty() {
-            let beside_the_build = || format!("{}/target/engines-{driver}.tsv", env!("CARGO_MANIFEST_DIR"));
-            let path = std::env::var("ENGINES_TABLE").unwrap_or_else(|_| beside_the_build());
+        let whole = || {
+            let path = format!("{}/target/engines-{driver}.tsv", env!("CARGO_MANIFEST_DIR"));
+            self.filters.is_empty().then_some(path)
+        };
+        if let Some(path) = std::env::var("ENGINES_TABLE").ok().or_else(whole) {
             std::fs::write(path, table).unwrap();
         }
         let count = |like: fn(&End) -> bool| rows.iter().filter(|row| like(&row.end)).count();
