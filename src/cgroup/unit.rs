@@ -16,6 +16,42 @@ use std::{collections::BTreeMap, fmt};
 pub const PROPERTY: &str = "org.systemd.property.";
 /// What this program decides itself.
 const OWN: &[&str] = &["PIDs", "PIDFDs", "Slice"];
+/// What an annotation may set: how the unit ends, and its place in the order of the others. Annotations may be a user's words, so
+/// nothing that acts on other units or on the host: `FailureAction` could restart it (CVE-2024-3154).
+const OF_UNITS: &[&str] = &[
+    "After",
+    "Before",
+    "CollectMode",
+    "DefaultDependencies",
+    "Description",
+    "Documentation",
+    "FinalKillSignal",
+    "KillMode",
+    "KillSignal",
+    "OOMPolicy",
+    "RestartKillSignal",
+    "RuntimeMaxSec",
+    "RuntimeMaxUSec",
+    "SendSIGHUP",
+    "SendSIGKILL",
+    "TimeoutStopSec",
+    "TimeoutStopUSec",
+];
+/// The beginnings of systemd.resource-control(5), but for devices and programs of the kernel, which config.json has.
+const OF_RESOURCES: &[&str] = &[
+    "Allowed",
+    "CPU",
+    "DefaultMemory",
+    "IO",
+    "IPAccounting",
+    "ManagedOOM",
+    "Memory",
+    "StartupAllowed",
+    "StartupCPU",
+    "StartupIO",
+    "StartupMemory",
+    "Tasks",
+];
 /// `CPUQuotaPerSecUSec`, `MemoryMax` and the like: no limit.
 const INFINITY: u64 = u64::MAX;
 /// The period of `cpu.max` where none is given, in µs.
@@ -123,6 +159,11 @@ fn annotated(name: &str, text: &str) -> Result<Property> {
         return Err(
             Error::new(format_args!("the runtime decides {name} itself")).hint("remove the annotation")
         );
+    }
+    if !OF_UNITS.contains(&name) && !OF_RESOURCES.iter().any(|beginning| name.starts_with(beginning)) {
+        return Err(Error::new(format_args!("a container may not set {name}: it could act on the host")).hint(
+            "annotations set resources (CPU…, IO…, Memory…, Tasks…), KillSignal, TimeoutStopSec, RuntimeMaxSec, After and the like",
+        ));
     }
     let value = gvariant::parse(text)
         .hint("the value is GVariant text: 'text', true, 5, uint64 5, ['a', 'b'], @as []")?;

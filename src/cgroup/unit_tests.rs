@@ -174,6 +174,40 @@ fn annotations_that_systemd_would_not_take_are_named() {
     }
 }
 
+/// CVE-2024-3154: annotations may be a user's words.
+#[test]
+fn sec_60_an_annotation_sets_no_property_that_acts_on_the_host() {
+    for name in [
+        "FailureAction",
+        "SuccessAction",
+        "JobTimeoutAction",
+        "RebootArgument",
+        "OnFailure",
+        "OnSuccess",
+        "Wants",
+        "Requires",
+        "Conflicts",
+        "BindsTo",
+        "PropagatesStopTo",
+        "Upholds",
+        "ExecStopPost",
+        "User",
+        "RootDirectory",
+        "DeviceAllow",
+        "DevicePolicy",
+        "BPFProgram",
+        "IPIngressFilterPath",
+        "PIDs",
+        "Controller",
+    ] {
+        let error = unit(&[(name, "'poweroff-force'")], &[]).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("annotations[\"{PROPERTY}{name}\"]")), "{error}");
+    }
+    for name in ["CPUWeight", "MemorySwapMax", "AllowedCPUs", "TasksMax", "IOWeight", "After"] {
+        unit(&[(name, "uint64 7")], &[]).unwrap();
+    }
+}
+
 #[test]
 fn whole_resources_are_told_as_they_are_written() {
     let resources = Resources {

@@ -13,6 +13,7 @@ mod common;
 mod canary;
 mod crash;
 mod exec;
+mod gadgets;
 mod identity;
 mod leaks;
 mod paths;
