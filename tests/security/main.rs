@@ -14,6 +14,7 @@ mod canary;
 mod crash;
 mod exec;
 mod gadgets;
+mod gains;
 mod identity;
 mod leaks;
 mod paths;
