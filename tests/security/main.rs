@@ -13,8 +13,6 @@ mod common;
 mod canary;
 mod crash;
 mod exec;
-mod gadgets;
-mod gains;
 mod identity;
 mod leaks;
 mod paths;
