@@ -11,7 +11,7 @@ MANUALS := $(wildcard docs/man/*.8)
 .DEFAULT_GOAL := help
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## Build the static release binary, target/release/urun
 	$(CARGO) build --release --locked
@@ -53,9 +53,22 @@ prepare: # Install what the tests need and the machine lacks
 	@scripts/packages test
 	@scripts/packages engines
 
-bench: build ## Measure `run` against crun, runc and the floor
-	@scripts/packages bench
+BENCH_TOOLS := target/bench/tools
+bench: bench-tools ## Measure every command against crun, runc, youki and the floor, into docs/bench (half an hour)
 	$(CARGO) bench --locked --bench run
+
+bench-quick: bench-tools ## The same with few rounds and few shapes, into target/bench/quick (three minutes)
+	$(CARGO) bench --locked --bench run -- --quick
+
+bench-vm: bench-tools ## The quick one in the test machine, with systemd's driver, into target/bench/vm
+	benches/vm
+
+bench-tools: # Install the peers, and compile what the measuring takes
+	@scripts/packages bench
+	@benches/peers
+	@mkdir -p $(BENCH_TOOLS)
+	@for tool in measure payload floor; do $(CC) -O2 -static -o $(BENCH_TOOLS)/$$tool benches/$$tool.c || exit; done
+	@$(CC) -O2 -static -o $(BENCH_TOOLS)/libseccomp benches/libseccomp.c -lseccomp
 
 FUZZ_SECONDS ?= 60
 fuzz: ## Fuzz every parser for FUZZ_SECONDS (60) each, from the kept corpus; installs cargo-fuzz
@@ -79,4 +92,4 @@ install: build ## Install the binary and the manual page below DESTDIR and PREFI
 	install -D -m 0755 $(BINARY) $(DESTDIR)$(PREFIX)/bin/urun
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man8 $(MANUALS)
 
-.PHONY: help build check advisories test test-vm vm vm-stop test-root test-long prepare bench fuzz demo man install
+.PHONY: help build check advisories test test-vm vm vm-stop test-root test-long prepare bench bench-quick bench-vm bench-tools fuzz demo man install

@@ -2,9 +2,10 @@
  * The floor: the kernel's part of `run` of the default config.json and nothing else. Hard-coded, without parsing, state, log or
  * control groups, so that no runtime that does the same work can be faster. It is a yardstick, not an example.
  *
- * usage: floor ROOTFS [userns] [filter] COMMAND...
+ * usage: floor ROOTFS [userns] [net=host | net=PATH] [filter] COMMAND...
  *
- * userns: in a user namespace that maps 0-65535 to 100000. filter: under a filter as long as an engine's default one.
+ * userns: in a user namespace that maps 0-65535 to 100000. net: the host's network namespace or the one at PATH, else a new one; /sys is
+ * the host's then, because a user namespace has no right to a new one. filter: under a filter as long as an engine's default one.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -38,9 +39,11 @@ static int fs(const char*type,const char*const*kv,unsigned attr){
 static int clone_tree(const char*p,unsigned fl){ return syscall(SYS_open_tree,AT_FDCWD,p,OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC|fl); }
 int main(int argc,char**argv){ if(argc<3) return 2;
   const char*root=argv[1]; char**cmd=argv+2;
-  int userns=!strcmp(*cmd,"userns"); cmd+=userns; int filter=!strcmp(*cmd,"filter"); cmd+=filter;
+  int userns=!strcmp(*cmd,"userns"); cmd+=userns;
+  const char*net=strncmp(*cmd,"net=",4)?NULL:*cmd+4; cmd+=net!=NULL; int filter=!strcmp(*cmd,"filter"); cmd+=filter;
   int p[2],q[2]; CK(pipe2(p,O_CLOEXEC)); CK(pipe2(q,O_CLOEXEC));
-  struct clone_args ca={.flags=CLONE_NEWNS|CLONE_NEWPID|CLONE_NEWNET|CLONE_NEWIPC|CLONE_NEWUTS|CLONE_NEWCGROUP|(userns?CLONE_NEWUSER:0),.exit_signal=SIGCHLD};
+  if(net&&strcmp(net,"host")){ int f=open(net,O_RDONLY|O_CLOEXEC); CK(f); CK(setns(f,CLONE_NEWNET)); close(f); }
+  struct clone_args ca={.flags=CLONE_NEWNS|CLONE_NEWPID|(net?0:CLONE_NEWNET)|CLONE_NEWIPC|CLONE_NEWUTS|CLONE_NEWCGROUP|(userns?CLONE_NEWUSER:0),.exit_signal=SIGCHLD};
   pid_t pid=syscall(SYS_clone3,&ca,sizeof ca); CK(pid);
   if(pid){
     if(userns){ char path[64]; int f;
@@ -62,7 +65,11 @@ int main(int argc,char**argv){ if(argc<3) return 2;
   const char*sh[]={"mode","1777","size","65536k",NULL};
   m=fs("tmpfs",sh,MOUNT_ATTR_NOSUID|MOUNT_ATTR_NOEXEC|MOUNT_ATTR_NODEV); CK(moveto(m,"dev/shm")); close(m);
   m=fs("mqueue",NULL,MOUNT_ATTR_NOSUID|MOUNT_ATTR_NOEXEC|MOUNT_ATTR_NODEV); CK(moveto(m,"dev/mqueue")); close(m);
-  m=fs("sysfs",NULL,MOUNT_ATTR_NOSUID|MOUNT_ATTR_NOEXEC|MOUNT_ATTR_NODEV|MOUNT_ATTR_RDONLY); CK(moveto(m,"sys")); close(m);
+  struct mount_attr sys={.attr_set=MOUNT_ATTR_NOSUID|MOUNT_ATTR_NOEXEC|MOUNT_ATTR_NODEV|MOUNT_ATTR_RDONLY};
+  if(net){ m=clone_tree("/sys",AT_RECURSIVE); CK(m); CK(syscall(SYS_mount_setattr,m,"",AT_EMPTY_PATH|AT_RECURSIVE,&sys,sizeof sys)); }
+  else m=fs("sysfs",NULL,sys.attr_set);
+  CK(moveto(m,"sys")); close(m);
+  if(!net){ m=fs("cgroup2",NULL,sys.attr_set); CK(moveto(m,"sys/fs/cgroup")); close(m); }
   static const struct{const char*n;int a,b;}d[]={{"null",1,3},{"zero",1,5},{"full",1,7},{"random",1,8},{"urandom",1,9},{"tty",5,0}};
   for(int i=0;i<6;i++){ if(!userns){ CK(mknodat(dev,d[i].n,S_IFCHR|0666,makedev(d[i].a,d[i].b))); CK(fchmodat(dev,d[i].n,0666,0)); }
     else { int f=openat(dev,d[i].n,O_CREAT|O_CLOEXEC,0666); CK(f); close(f); char s[32]; sprintf(s,"/dev/%s",d[i].n); int b=clone_tree(s,0); CK(b); sprintf(s,"dev/%s",d[i].n); CK(moveto(b,s)); close(b);} }
