@@ -2,11 +2,10 @@
  * Runs commands one after the other and says what they and all their descendants cost. Static and small, because what it holds itself at
  * the fork would count as the command's.
  *
- * usage: measure FILE JOBS COUNT keep|wait COMMAND... [; COMMAND...]
+ * usage: measure FILE JOBS COUNT COMMAND... [; COMMAND...]
  *
- * The commands are run COUNT times by JOBS workers; `@` in a word is the number of the worker. With `wait` the cost of processes that
- * outlive the commands is theirs (their end is waited for); with `keep` they live on and do not count. One line is written to FILE:
- * nanoseconds from the first command's begin to the last one's end, microseconds of user and of system time, the largest resident set of
+ * The commands are run COUNT times by JOBS workers; `@` in a word is the number of the worker. Processes that outlive
+ * their command count too, once they have ended; their end is no part of the time. One line is written to FILE: nanoseconds from the first command's begin to the last one's end, microseconds of user and of system time, the largest resident set of
  * any process in KiB, minor faults, context switches (voluntary and not). What is asked for with JOBS 1 takes no process of a worker.
  */
 #define _GNU_SOURCE
@@ -75,24 +74,24 @@ static int worker(char **argv, int argc, int number, int count)
 
 int main(int argc, char **argv)
 {
-	if (argc < 6)
+	if (argc < 5)
 		return 2;
 	int jobs = atoi(argv[2]), count = atoi(argv[3]), failed = 0, status;
 	if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0))
 		return 1;
 	long long begin = now();
 	if (jobs == 1) {
-		failed = worker(argv + 5, argc - 5, 0, count);
+		failed = worker(argv + 4, argc - 4, 0, count);
 	} else {
 		pid_t pids[jobs];
 		for (int i = 0; i < jobs; i++)
 			if ((pids[i] = fork()) == 0)
-				_exit(worker(argv + 5, argc - 5, i, count / jobs));
+				_exit(worker(argv + 4, argc - 4, i, count / jobs));
 		for (int i = 0; i < jobs; i++)
 			failed |= waitpid(pids[i], &status, 0) < 0 || status;
 	}
 	long long end = now();
-	while (!failed && !strcmp(argv[4], "wait") && wait(NULL) > 0)
+	while (!failed && wait(NULL) > 0)
 		;
 	struct rusage u;
 	FILE *file = fopen(argv[1], "w");

@@ -7,8 +7,13 @@ use crate::{
     work::{Work, cover_cgroups, uncover_cgroups},
 };
 use serde_json::{Value, json};
-use std::{fs, path::Path};
+use std::fs;
 use urun::error::{Context, Error, Result};
+
+/// The smallest memory limit of config.json.
+pub const IN_CONFIG: &str = "KiB of the smallest memory limit in config.json";
+/// The same around the runtime too.
+pub const AROUND: &str = "KiB of the smallest memory limit around all of run";
 
 /// A figure of each that takes part, or why there is none.
 pub struct Count {
@@ -60,7 +65,7 @@ pub fn counts(work: &Work, subjects: &[Subject]) -> Result<Vec<Count>> {
         let of = |subject| created_init(work, subject, line).map_err(|e: Error| e.to_string());
         out.push(Count { what, by: runtimes().map(|subject| (subject.name, of(subject))).collect() });
     }
-    out.push(smallest_limits(work, subjects)?);
+    out.extend(smallest_limits(work, subjects)?);
     let size = |subject: &Subject| Ok(subject.binary_size());
     out.push(Count { what: "KiB of the program", by: runtimes().map(|one| (one.name, size(one))).collect() });
     Ok(out)
@@ -100,7 +105,7 @@ fn count(
 fn system_calls(work: &Work, words: &[String]) -> Result<u64> {
     let trace = work.path("trace");
     let strace = ["/usr/bin/strace", "-f", "-qq", "-e", "signal=none", "-o", &trace].map(str::to_owned);
-    let measure = [&work.path("measure"), &work.path("sample"), "1", "1", "wait"].map(str::to_owned);
+    let measure = [&work.path("measure"), &work.path("sample"), "1", "1"].map(str::to_owned);
     work.run(&[&strace[..], &measure, words].concat())?;
     let text = fs::read(&trace).context("read the trace")?;
     let text = String::from_utf8_lossy(&text);
@@ -112,44 +117,17 @@ fn system_calls(work: &Work, words: &[String]) -> Result<u64> {
     Ok(text.lines().filter(is_call).count() as u64)
 }
 
-/// Instructions of the user side: what the processor counts, where it is asked; else what Valgrind's emulation counts, which
-/// knows neither clone3 with namespaces nor every new system call.
+/// Instructions of the user side, where the processor counts them. Valgrind could not in its stead: its version 3.19 knows
+/// neither clone3 nor openat2, and a runtime that starts itself anew from memory leaves it.
 fn instructions(work: &Work, words: &[String]) -> Result<u64> {
     let words: Vec<String> = words.iter().map(|word| word.replace('@', "0")).collect();
-    let counted = work.path("instructions");
-    let perf = ["/usr/bin/perf", "stat", "-x,", "-e", "instructions:u", "-o", &counted].map(str::to_owned);
-    if Path::new(&perf[0]).exists() && work.run(&[&perf[..], &words].concat()).is_ok() {
-        let text = fs::read_to_string(&counted).context("read perf's figure")?;
-        let number =
-            text.lines().find(|line| line.contains("instructions")).and_then(|line| line.split(',').next());
-        if let Some(Ok(number)) = number.map(str::parse) {
-            return Ok(number);
-        }
-    }
-    let valgrind = ["/usr/bin/valgrind", "--tool=callgrind", "--trace-children=yes"].map(str::to_owned);
-    let files =
-        [format!("--callgrind-out-file={counted}.%p"), format!("--log-file={}.%p", work.path("callgrind"))];
-    work.run(&[&valgrind[..], &files, &words].concat())
-        .context("this machine's processor counts no instructions, and under callgrind it fails")?;
-    collected(work)
-}
-
-/// The sum of what callgrind's logs say, and their end.
-fn collected(work: &Work) -> Result<u64> {
-    let directory = work.path("");
-    let mut sum = 0;
-    for entry in fs::read_dir(directory).context("read the directory")?.flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if name.starts_with("callgrind.") {
-            let text = fs::read_to_string(entry.path()).context("read callgrind's log")?;
-            let number = text.lines().filter_map(|line| line.split("Collected :").nth(1)).next_back();
-            sum += number.and_then(|number| number.trim().parse::<u64>().ok()).unwrap_or_default();
-        }
-        if name.starts_with("callgrind.") || name.starts_with("instructions.") {
-            fs::remove_file(entry.path()).context("remove callgrind's log")?;
-        }
-    }
-    Ok(sum)
+    let file = work.path("instructions");
+    let perf = ["/usr/bin/perf", "stat", "-x,", "-e", "instructions:u", "-o", &file].map(str::to_owned);
+    work.run(&[&perf[..], &words].concat())?;
+    let text = fs::read_to_string(&file).context("read perf's figure")?;
+    let line = text.lines().find(|line| line.contains("instructions")).unwrap_or_default();
+    let figure = line.split(',').next().unwrap_or_default();
+    figure.parse().map_err(|_| Error::new(format_args!("perf says {figure}")))
 }
 
 /// A line of smaps_rollup of the process that waits between create and start.
@@ -171,51 +149,60 @@ fn created_init(work: &Work, subject: &Subject, line: &str) -> Result<u64> {
     value
 }
 
-/// The smallest `linux.resources.memory.limit` with which run of a static `true` works, in KiB.
-fn smallest_limits(work: &Work, subjects: &[Subject]) -> Result<Count> {
-    let has_memory = |dir: &str| {
-        fs::read_to_string(format!("{dir}/cgroup.controllers"))
-            .is_ok_and(|text| text.split_whitespace().any(|c| c == "memory"))
+/// The smallest memory limit with which `run` of a static `true` works, in KiB: that of config.json, and where memory is
+/// limited by version 1, which not every runtime does, that of a group around runtime and container.
+fn smallest_limits(work: &Work, subjects: &[Subject]) -> Result<Vec<Count>> {
+    let controllers = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
+    let is_version_1 = !controllers.split_whitespace().any(|controller| controller == "memory");
+    let every = |limit: &dyn Fn(&Subject, u64) -> Result<()>| {
+        let runtimes = subjects.iter().filter(|subject| subject.name != FLOOR);
+        runtimes.map(|one| (one.name, smallest(|kib| limit(one, kib)).map_err(|e| e.to_string()))).collect()
     };
-    let covered = !has_memory("/sys/fs/cgroup");
-    if covered {
-        // The controller is in version 1 then.
+    if is_version_1 {
         uncover_cgroups()?;
     }
-    let runtimes = subjects.iter().filter(|subject| subject.name != FLOOR);
-    let by = runtimes.map(|one| (one.name, smallest_limit(work, one).map_err(|e| e.to_string()))).collect();
-    if covered {
+    let mut out =
+        vec![Count { what: IN_CONFIG, by: every(&|subject, kib| limited(work, subject, Some(kib), &[])) }];
+    if is_version_1 {
         cover_cgroups()?;
+        let group = work.memory_group()?;
+        let around = |subject: &Subject, kib: u64| {
+            fs::write(group.join("memory.limit_in_bytes"), (kib << 10).to_string())
+                .context("limit memory")?;
+            let enter = format!("echo $$ >{}/cgroup.procs && exec \"$@\"", group.display());
+            limited(work, subject, None, &["/bin/sh", "-c", &enter, "sh"])
+        };
+        out.push(Count { what: AROUND, by: every(&around) });
     }
-    Ok(Count { what: "KiB of the smallest memory limit of run", by })
+    Ok(out)
 }
 
-fn smallest_limit(work: &Work, subject: &Subject) -> Result<u64> {
-    let shape = Shape { limits: Limits::Some, ..BASE };
+/// Runs to success three times, because reclaim has luck.
+fn limited(work: &Work, subject: &Subject, kib: Option<u64>, head: &[&str]) -> Result<()> {
+    let limits = if kib.is_some() { Limits::Some } else { Limits::None };
+    let shape = Shape { limits, ..BASE };
     let bundle = format!("{}-0", subject.name);
-    let words: Vec<String> = work
-        .words(subject, Verb::Run, &shape)
-        .unwrap_or_default()
-        .iter()
-        .map(|w| w.replace('@', "0"))
-        .collect();
-    let mut smallest = None;
-    // 64 MiB, 48, 32, 24, …
+    let resources = json!({ "memory": { "limit": kib.unwrap_or_default() << 10 } });
+    work.write_bundle_with(&bundle, &shape, &["/bin/true"], &resources)?;
+    let words = work.words(subject, Verb::Run, &shape).unwrap_or_default();
+    let words =
+        head.iter().map(|&word| word.to_owned()).chain(words.iter().map(|word| word.replace('@', "0")));
+    let words: Vec<String> = words.collect();
+    let result = (0..3).try_for_each(|_| work.run(&words));
+    if result.is_err() {
+        remove(work, subject, &bundle);
+    }
+    result
+}
+
+/// The least of 64 MiB, 48, 32, 24, … that works.
+fn smallest(works: impl Fn(u64) -> Result<()>) -> Result<u64> {
+    let mut least = None;
     for kib in (6..=16).rev().flat_map(|power| [1u64 << power, (1 << power) - (1 << (power - 2))]) {
-        work.write_bundle_with(
-            &bundle,
-            &shape,
-            &["/bin/true"],
-            &json!({ "memory": { "limit": kib << 10 } }),
-        )?;
-        // Three times, because reclaim has luck.
-        match (0..3).try_for_each(|_| work.run(&words)) {
-            Ok(()) => smallest = Some(kib),
-            Err(error) => {
-                remove(work, subject, &bundle);
-                return smallest.ok_or(error);
-            }
+        match works(kib) {
+            Ok(()) => least = Some(kib),
+            Err(error) => return least.ok_or(error),
         }
     }
-    smallest.ok_or_else(|| Error::new("nothing was tried"))
+    least.ok_or_else(|| Error::new("nothing was tried"))
 }

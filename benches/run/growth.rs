@@ -47,7 +47,7 @@ pub fn over_config(work: &Work, subjects: &[Subject], rounds: usize) -> Result<V
     let mut out = Vec::new();
     for (over, sizes) in [
         ("KiB of config.json (variables)", [0, 100, 300, 1000].map(Config::Environment)),
-        ("mounts in config.json", [0, 50, 150, 500].map(Config::Mounts)),
+        ("mounts in config.json", [1, 10, 100, 500].map(Config::Mounts)),
     ] {
         progress(&format!("run, over {over}"));
         let shapes: Vec<Shape> = sizes.iter().map(|&config| Shape { config, ..BASE }).collect();

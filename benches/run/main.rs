@@ -1,7 +1,7 @@
 //! `make bench` and `make bench-quick`: what urun's commands cost, against crun, runc, youki and the floor (benches/floor.c).
 //!
 //! Everyone has the same root file system and the same config.json, in turn within every round, so that the noise of the
-//! machine meets all alike; what counts are ratios of medians, with the quartiles of the ratios within the rounds. Needs
+//! machine meets all alike; what counts are ratios of medians, with the interval in which 95 of 100 such ratios lie. Needs
 //! root. Everything happens in a mount namespace with a fresh cgroup2, where the host's hierarchy is as old as it likes, and
 //! is removed at the end, also when it is interrupted.
 //!
@@ -33,10 +33,15 @@ use shape::{BASE, Config, Shape};
 use std::{
     fs,
     path::{Path, PathBuf},
+    process::ExitCode,
+    time::{Duration, Instant},
 };
 use subject::{Subject, Verb};
 use urun::error::{Context, Error, Result};
 use work::Work;
+
+/// After this no further combination is begun, so that all ends within half an hour.
+const LONGEST: Duration = Duration::from_secs(27 * 60);
 
 /// How much is measured.
 struct Effort {
@@ -68,24 +73,30 @@ impl Effort {
     }
 }
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
     // cargo test runs benches too, to see that they build.
     if !std::env::args().any(|arg| arg == "--bench") {
-        return Ok(());
+        return ExitCode::SUCCESS;
     }
-    match std::env::var_os(supervise::DIRECTORY) {
+    let result = match std::env::var_os(supervise::DIRECTORY) {
         None => supervise::supervise(),
-        Some(directory) => run(PathBuf::from(directory), &Effort::read()?),
+        Some(directory) => Effort::read().and_then(|effort| run(PathBuf::from(directory), &effort)),
+    };
+    if let Err(error) = result {
+        eprintln!("bench: {error}");
+        return ExitCode::FAILURE;
     }
+    ExitCode::SUCCESS
 }
 
 fn run(directory: PathBuf, effort: &Effort) -> Result<()> {
+    let begin = Instant::now();
     let subjects = subject::subjects();
     let work = Work::new(directory, effort.systemd)?;
     let mounts = (work.host_mounts(false)?, work.host_mounts(true)?);
     work.host_mounts(false)?;
     let mut machine = Machine::new(mounts, work.resources.clone(), effort.systemd);
-    let cells = all_cells(&work, &subjects, effort)?;
+    let mut cells = by_verb(&work, &subjects, effort)?;
     progress("counts");
     let counts = counts::counts(&work, &subjects)?;
     progress("filters");
@@ -93,6 +104,9 @@ fn run(directory: PathBuf, effort: &Effort) -> Result<()> {
     let mut growth = growth::over_config(&work, &subjects, effort.rounds(10))?;
     let levels: &[usize] = if effort.quick { &[1, 10, 50] } else { &[1, 10, 100, 1000] };
     growth.extend(growth::over_alive(&work, &subjects, levels, effort.rounds(10)));
+    if !effort.quick {
+        cells.extend(product(&work, &subjects, effort, begin)?);
+    }
     machine.load.1 = results::load();
     let results = Results { subjects, cells, growth, counts, filters, machine };
     let verdicts = targets::verdicts(&results);
@@ -106,8 +120,8 @@ fn run(directory: PathBuf, effort: &Effort) -> Result<()> {
     Ok(())
 }
 
-/// The base shape of every verb with many rounds, one thing varied with fewer, and of `run` every combination.
-fn all_cells(work: &Work, subjects: &[Subject], effort: &Effort) -> Result<Vec<Cell>> {
+/// The base shape of every verb with many rounds, and one thing varied with fewer.
+fn by_verb(work: &Work, subjects: &[Subject], effort: &Effort) -> Result<Vec<Cell>> {
     let mut out = Vec::new();
     let quick_only = |shape: &&Shape| !effort.quick || shape.network == BASE.network;
     for verb in [Verb::Run, Verb::Lifecycle, Verb::Exec, Verb::State, Verb::Kill] {
@@ -131,10 +145,26 @@ fn all_cells(work: &Work, subjects: &[Subject], effort: &Effort) -> Result<Vec<C
         };
         out.extend(cells(work, subjects, verb, &shapes, rounds)?);
     }
-    if !effort.quick {
-        progress("run, every combination");
-        let rounds = |shape: &Shape| if shape.at_a_time > 1 { 3 } else { effort.rounds(40).min(5) };
-        out.extend(cells(work, subjects, Verb::Run, &Shape::all(), rounds)?);
+    Ok(out)
+}
+
+/// `run` in every combination, as many as there is time for.
+fn product(work: &Work, subjects: &[Subject], effort: &Effort, begin: Instant) -> Result<Vec<Cell>> {
+    progress("run, every combination");
+    let mut out = Vec::new();
+    let mut many = None;
+    let all = Shape::all();
+    for shape in &all {
+        if begin.elapsed() > LONGEST {
+            progress(&format!("after {} of {} combinations the time is up", out.len(), all.len()));
+            break;
+        }
+        if many.replace(shape.many_mounts) != Some(shape.many_mounts) {
+            work.host_mounts(shape.many_mounts)?;
+        }
+        let rounds = if shape.at_a_time > 1 { 3 } else { effort.rounds(40).min(5) };
+        out.push(measure::cell(work, subjects, Verb::Run, *shape, rounds));
     }
+    work.host_mounts(false)?;
     Ok(out)
 }

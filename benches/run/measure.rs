@@ -1,7 +1,7 @@
 //! The rounds: everyone in turn within each, so that the noise of the machine meets all alike.
 
 use crate::{
-    shape::{Config, Shape},
+    shape::Shape,
     stats::{Field, Ratio, Sample, median, quantile, rounded},
     subject::{FLOOR, Subject, Verb, id},
     work::Work,
@@ -10,10 +10,8 @@ use serde_json::{Map, Value, json};
 use std::fs;
 use urun::error::{Context, Error, Result};
 
-/// Rounds that are not counted: they fill the page cache and runtimes' own caches.
+/// Rounds that are not counted: they fill the page cache and runtimes' own caches. Of several at a time, one is enough.
 const WARM_UP: usize = 2;
-/// How many containers each of several workers makes in a row.
-const IN_A_ROW: usize = 2;
 
 /// Figures of one verb and shape.
 pub struct Cell {
@@ -77,7 +75,7 @@ impl Cell {
 /// One command's measurement.
 pub fn sample(work: &Work, words: &[String], jobs: usize, count: usize) -> Result<Sample> {
     let file = work.path("sample");
-    let head = [work.path("measure"), file.clone(), jobs.to_string(), count.to_string(), "wait".to_owned()];
+    let head = [work.path("measure"), file.clone(), jobs.to_string(), count.to_string()];
     work.run(&[&head[..], words].concat())?;
     let line = fs::read_to_string(file).context("read a sample")?;
     Sample::parse(&line).ok_or_else(|| Error::new(format_args!("measure wrote {line:?}")))
@@ -85,7 +83,8 @@ pub fn sample(work: &Work, words: &[String], jobs: usize, count: usize) -> Resul
 
 /// Measures a verb in a shape in `rounds` rounds. Who fails once is out of the cell, with its words.
 pub fn cell(work: &Work, subjects: &[Subject], verb: Verb, shape: Shape, rounds: usize) -> Cell {
-    let count = if shape.at_a_time == 1 { 1 } else { shape.at_a_time * IN_A_ROW };
+    let count = shape.at_a_time;
+    let warm_up = if count > 1 { 1 } else { WARM_UP };
     let mut runners = Vec::new();
     for subject in subjects {
         let Some(words) = work.words(subject, verb, &shape) else { continue };
@@ -93,13 +92,13 @@ pub fn cell(work: &Work, subjects: &[Subject], verb: Verb, shape: Shape, rounds:
         runners.push((subject, words, ready));
     }
     let length = runners.len();
-    for round in 0..WARM_UP.min(rounds) + rounds {
+    for round in 0..warm_up + rounds {
         for turn in 0..length {
             // Nobody is always the first.
             let (_, words, samples) = &mut runners[(turn + round) % length];
             let Ok(all) = samples else { continue };
             match sample(work, words, shape.at_a_time, count) {
-                Ok(one) if round >= WARM_UP.min(rounds) => all.push(one),
+                Ok(one) if round >= warm_up => all.push(one),
                 Ok(_) => {}
                 Err(error) => *samples = Err(error.to_string()),
             }
@@ -173,9 +172,4 @@ pub fn cells(
     }
     work.host_mounts(false)?;
     Ok(out)
-}
-
-/// Whether it is worth a row of the terminal's table even where there are hundreds.
-pub fn is_plain(shape: &Shape) -> bool {
-    matches!(shape.config, Config::Example | Config::Crio)
 }

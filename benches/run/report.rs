@@ -2,7 +2,7 @@
 
 use crate::{
     counts::Count,
-    measure::{Cell, is_plain},
+    measure::Cell,
     results::Results,
     shape::BASE,
     stats::{Field, Ratio, Sample},
@@ -32,7 +32,7 @@ pub fn tables(results: &Results, verdicts: &[Verdict]) -> String {
         results.machine.limits,
         if results.machine.driver == "systemd" { "this run" } else { "not measured here (make bench-vm)" }
     );
-    out.push_str("\nTargets (ratio of medians, quartiles of the rounds' ratios)\n\n");
+    out.push_str("\nTargets (ratio of medians, and the interval of 95 of 100 such ratios)\n\n");
     for verdict in verdicts {
         let _ = writeln!(out, "{}", verdict.line());
     }
@@ -150,7 +150,7 @@ fn product(out: &mut String, results: &Results) {
             at(1.0)
         );
     }
-    let mut worst: Vec<&Cell> = all().filter(|cell| is_plain(&cell.shape)).collect();
+    let mut worst: Vec<&Cell> = all().collect();
     let to_crun = |cell: &Cell| cell.ratio(URUN, CRUN, |s| s.wall).map_or(0.0, |ratio| ratio.value);
     worst.sort_by(|a, b| to_crun(b).total_cmp(&to_crun(a)));
     heads(out, "the worst against crun", &results.subjects);
@@ -170,6 +170,12 @@ fn growth(out: &mut String, results: &Results) {
             let _ = write!(out, " {slope:>9}");
         }
         out.push('\n');
+    }
+    for growth in &results.growth {
+        if let Some((size, cell)) = growth.points.last() {
+            heads(out, &format!("{}, {size:.0} {}", growth.verb.name(), growth.over), &results.subjects);
+            row(out, cell, &results.subjects);
+        }
     }
 }
 

@@ -46,7 +46,10 @@ pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     quantile(values, 0.5)
 }
 
-/// A ratio of medians, with the quartiles of the ratios within the rounds.
+/// How often the rounds are drawn anew for the spread of a ratio.
+const DRAWS: usize = 400;
+
+/// A ratio of medians, with the interval in which 95 of 100 such ratios lie when the rounds are drawn anew (bootstrap).
 #[derive(Clone, Copy, Debug)]
 pub struct Ratio {
     pub value: f64,
@@ -57,16 +60,30 @@ pub struct Ratio {
 impl Ratio {
     /// The ratio of two series whose entries were measured side by side.
     pub fn new(own: &[f64], other: &[f64]) -> Self {
-        let pairs: Vec<f64> = own.iter().zip(other).map(|(a, b)| a / b).collect();
+        let length = own.len().min(other.len());
+        let of = |rounds: &[usize]| {
+            median(rounds.iter().map(|&round| own[round])) / median(rounds.iter().map(|&round| other[round]))
+        };
+        let every: Vec<usize> = (0..length).collect();
+        // Any numbers will do, and the same ones give the same interval again (xorshift, Marsaglia 2003).
+        let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut draw = || {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            usize::try_from(random >> 33).unwrap_or_default() % length.max(1)
+        };
+        let drawn: Vec<f64> =
+            (0..DRAWS).map(|_| of(&every.iter().map(|_| draw()).collect::<Vec<_>>())).collect();
         Self {
-            value: median(own.iter().copied()) / median(other.iter().copied()),
-            low: quantile(pairs.iter().copied(), 0.25),
-            high: quantile(pairs.iter().copied(), 0.75),
+            value: of(&every),
+            low: quantile(drawn.iter().copied(), 0.025),
+            high: quantile(drawn.iter().copied(), 0.975),
         }
     }
 
     pub fn json(self) -> Value {
-        json!({ "ratio": rounded(self.value), "lower_quartile": rounded(self.low), "upper_quartile": rounded(self.high) })
+        json!({ "ratio": rounded(self.value), "low": rounded(self.low), "high": rounded(self.high) })
     }
 }
 

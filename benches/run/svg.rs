@@ -107,7 +107,7 @@ fn frame(height: f64, title: &str, caption: &str, body: &str) -> String {
 
 /// Bars to the right; what would leave the picture is cut and says its figure.
 fn bars(title: &str, groups: Vec<Group>, caption: &str) -> String {
-    const LEFT: f64 = 230.0;
+    const LEFT: f64 = 300.0;
     const ROW: f64 = 17.0;
     /// The largest ratio that is drawn in full.
     const MOST: f64 = 5.0;
@@ -141,7 +141,8 @@ fn bars(title: &str, groups: Vec<Group>, caption: &str) -> String {
                 );
             }
             let end = value.max(high).min(largest) * scale;
-            text(&mut body, (LEFT + end + 6.0, y + 11.0), (12, "start"), DARK, &format!("{value:.2}"));
+            let words = format!("{value:.2}{}", if value > largest { " →" } else { "" });
+            text(&mut body, (LEFT + end + 6.0, y + 11.0), (12, "start"), DARK, &words);
             y += ROW;
         }
         y += 14.0;
@@ -155,7 +156,7 @@ fn bars(title: &str, groups: Vec<Group>, caption: &str) -> String {
     frame(y + 30.0, title, caption, &body)
 }
 
-/// Medians over what grows, both axes logarithmic; 0 is drawn at the left end.
+/// Medians over what grows, both axes logarithmic.
 fn lines(results: &Results, growth: &Growth, caption: &str) -> String {
     const BOX: (f64, f64, f64, f64) = (70.0, 60.0, 560.0, 340.0);
     let all: Vec<(&str, Vec<(f64, f64)>)> = results
@@ -176,7 +177,7 @@ fn lines(results: &Results, growth: &Growth, caption: &str) -> String {
         let (px, py) = (part(x, x0, x1), part(y, y0, y1));
         (BOX.0 + px * (BOX.2 - BOX.0), BOX.3 - py * (BOX.3 - BOX.1))
     };
-    let mut body = String::new();
+    let (mut body, mut labels) = (String::new(), Vec::new());
     axes(&mut body, BOX, &[(x0, x1), (y0, y1)]);
     for (name, line) in &all {
         let (mut path, mut last) = (String::new(), (0.0, 0.0));

@@ -1,6 +1,7 @@
 //! What the project wants of itself, and whether it is met.
 
 use crate::{
+    counts::{AROUND, IN_CONFIG},
     results::Results,
     shape::{BASE, Shape},
     stats::{Field, Ratio, Sample, rounded},
@@ -15,7 +16,7 @@ pub struct Verdict {
     pub bound: String,
     /// None where it could not be measured.
     pub figure: Option<f64>,
-    /// Quartiles of the ratios within the rounds.
+    /// 95 of 100.
     pub spread: Option<(f64, f64)>,
     pub met: Option<bool>,
 }
@@ -23,7 +24,7 @@ pub struct Verdict {
 impl Verdict {
     pub fn json(&self) -> Value {
         json!({ "target": self.what, "bound": self.bound, "measured": self.figure.map(rounded),
-            "quartiles": self.spread.map(|(low, high)| [rounded(low), rounded(high)]), "met": self.met })
+            "interval": self.spread.map(|(low, high)| [rounded(low), rounded(high)]), "met": self.met })
     }
 
     pub fn line(&self) -> String {
@@ -68,7 +69,8 @@ pub fn verdicts(results: &Results) -> Vec<Verdict> {
         plain(what, format!("≤ {bound:.2} {CRUN}"), figure, bound)
     };
     out.push(counted("system calls of run", "system calls of run", 0.40));
-    out.push(counted("smallest memory limit of run", "KiB of the smallest memory limit of run", 1.0));
+    let inside = results.count(IN_CONFIG).is_some_and(|count| count.of(CRUN).is_some());
+    out.push(counted("smallest memory limit of run", if inside { IN_CONFIG } else { AROUND }, 1.0));
     out.push(ratio("largest resident set of run", Verb::Run, BASE, |s| s.resident, (CRUN, 0.7)));
     let filters = &results.filters;
     out.push(plain("to compile Docker's profile, µs", "≤ 300".to_owned(), Some(filters.ours.0), 300.0));

@@ -20,8 +20,8 @@ use urun::{
 const CGROUP: &str = "/sys/fs/cgroup";
 /// Where the programs are that the measuring takes; a machine without a compiler is given them.
 const TOOLS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/bench/tools");
-/// As many mounts as a host with many has.
-const MANY_MOUNTS: usize = 2000;
+/// As many mounts as a small host has, and one with hundreds of containers.
+const MOUNTS: [usize; 2] = [30, 2000];
 /// Binds of the largest config.json.
 const VOLUMES: usize = 1000;
 
@@ -52,6 +52,17 @@ impl Work {
         File::create(work.dir.join("network")).context("make a file")?;
         work.run(&["/usr/bin/unshare".to_owned(), net, "/bin/true".to_owned()])?;
         Ok(Self { resources: resources(), ..work })
+    }
+
+    /// A group of version 1's memory controller beside the containers' groups.
+    pub fn memory_group(&self) -> Result<PathBuf> {
+        let root = self.dir.join("memory");
+        fs::create_dir_all(&root).context("make a mount point")?;
+        mount(Some("cgroup"), &root, Some("cgroup"), MsFlags::empty(), Some("memory"))
+            .context("mount version 1 of the memory controller")?;
+        let group = root.join(self.dir.file_name().unwrap_or_default()).join("around");
+        fs::create_dir_all(&group).context("make a group")?;
+        Ok(group)
     }
 
     pub fn path(&self, name: &str) -> String {
@@ -119,22 +130,20 @@ impl Work {
         f64::from(u32::try_from(length).unwrap_or(u32::MAX)) / 1024.0
     }
 
-    /// Gives the host as many mounts as it has by itself, or [`MANY_MOUNTS`].
+    /// Gives the host as many mounts as [`MOUNTS`] says, if it does not have more by itself. Returns how many it has.
     pub fn host_mounts(&self, many: bool) -> Result<usize> {
         let none = None::<&str>;
         let all = self.dir.join("mounts");
         let count = || fs::read_to_string("/proc/self/mountinfo").map(|text| text.lines().count());
         // What was there before goes as a whole.
         let _ = umount2(&all, MntFlags::MNT_DETACH);
-        if many {
-            mount(Some("bench"), &all, Some("tmpfs"), MsFlags::empty(), none).context("mount a tmpfs")?;
-            let source = all.join("source");
-            fs::create_dir(&source).context("make a directory")?;
-            for index in count().context("read mountinfo")?..MANY_MOUNTS {
-                let target = all.join(index.to_string());
-                fs::create_dir(&target).context("make a mount point")?;
-                mount(Some(&source), &target, none, MsFlags::MS_BIND, none).context("mount on the host")?;
-            }
+        mount(Some("bench"), &all, Some("tmpfs"), MsFlags::empty(), none).context("mount a tmpfs")?;
+        let source = all.join("source");
+        fs::create_dir(&source).context("make a directory")?;
+        for index in count().context("read mountinfo")?..MOUNTS[usize::from(many)] {
+            let target = all.join(index.to_string());
+            fs::create_dir(&target).context("make a mount point")?;
+            mount(Some(&source), &target, none, MsFlags::MS_BIND, none).context("mount on the host")?;
         }
         count().context("read mountinfo")
     }
@@ -160,7 +169,10 @@ impl Work {
         if !status.success() {
             let text = fs::read(&log).context("read the log")?;
             let text = String::from_utf8_lossy(&text).into_owned();
-            let said = text.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it says nothing");
+            let mut lines = text.lines().filter(|line| !line.trim().is_empty());
+            let last = lines.clone().next_back().unwrap_or("it says nothing");
+            // What comes after the error may be a backtrace.
+            let said = lines.find(|line| line.to_ascii_lowercase().contains("error")).unwrap_or(last);
             bail!("{status}: {}", said.chars().take(300).collect::<String>());
         }
         Ok(())
