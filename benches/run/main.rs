@@ -7,7 +7,7 @@
 //!
 //! `--quick` takes two minutes instead of half an hour and writes to target/bench/quick; `--systemd` lets systemd manage the
 //! groups. `BENCH_ROUNDS` is the number of rounds of the base shape (200, quick 20), to which the others are in proportion.
-//! `BENCH_OUT` is another directory for the JSON and the pictures.
+//! `BENCH_OUT` is another directory for the JSON and the pictures, `BENCH_URUN` another urun to measure.
 
 mod counts;
 mod filter;
@@ -69,7 +69,7 @@ impl Effort {
 
     /// Rounds of what is measured `times` times less often than the base shape.
     fn rounds(&self, times: usize) -> usize {
-        (self.rounds / times).max(3)
+        (self.rounds / times).max(self.rounds.min(3))
     }
 }
 

@@ -36,10 +36,10 @@ impl Subject {
 /// The floor, urun, and those of the others that can be had: the newest below target/bench/peers, else the installed ones.
 pub fn subjects() -> Vec<Subject> {
     let peers = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench/peers");
-    let urun = env!("CARGO_BIN_EXE_urun");
+    let urun = std::env::var("BENCH_URUN").unwrap_or_else(|_| env!("CARGO_BIN_EXE_urun").to_owned());
     let mut all = vec![
         Subject { name: FLOOR, program: String::new(), version: "benches/floor.c".to_owned() },
-        Subject { name: URUN, program: urun.to_owned(), version: version(urun).unwrap_or_default() },
+        Subject { name: URUN, version: version(&urun).unwrap_or_default(), program: urun },
     ];
     for name in OTHERS {
         let newest = peers.join(name).join("program");

@@ -188,13 +188,14 @@ fn lines(results: &Results, growth: &Growth, caption: &str) -> String {
         let fill = colour(name);
         let _ = writeln!(body, r#"<path d="{path}" fill="none" stroke="{fill}" stroke-width="2"/>"#);
         let slope = growth.slope(name).unwrap_or_default();
-        text(
-            &mut body,
-            (last.0 + 8.0, last.1 + 4.0),
-            (12, "start"),
-            fill,
-            &format!("{name} ({slope:+.1} µs)"),
-        );
+        labels.push((last.0 + 8.0, last.1 + 4.0, fill, format!("{name} ({slope:+.1} µs)")));
+    }
+    // Lines that end at the same place have their words below each other.
+    labels.sort_by(|a, b| a.1.total_cmp(&b.1));
+    let mut above = 0.0;
+    for (x, y, fill, words) in labels {
+        above = f64::max(y, above + 14.0);
+        text(&mut body, (x, above), (12, "start"), fill, &words);
     }
     text(&mut body, (f64::midpoint(BOX.0, BOX.2), BOX.3 + 40.0), (13, "middle"), DARK, growth.over);
     let title = format!("Milliseconds of {}; in brackets what one more costs", growth.verb.name());
