@@ -71,6 +71,9 @@ pub const BASE: Shape = Shape {
     config: Config::Example,
 };
 
+/// Sets one thing.
+type Choice = fn(Shape) -> Shape;
+
 impl Shape {
     /// The base and every shape that differs from it in one thing.
     pub fn one_away() -> Vec<Self> {
@@ -90,31 +93,26 @@ impl Shape {
 
     /// Every combination; several at a time, which take longest, come last.
     pub fn all() -> Vec<Self> {
-        let mut out = Vec::new();
-        for at_a_time in [1, 16] {
-            for many_mounts in [false, true] {
-                for config in [Config::Example, Config::Crio, Config::Mounts(500)] {
-                    for limits in [Limits::None, Limits::Some] {
-                        for seccomp in [false, true] {
-                            for network in [Network::New, Network::Joined, Network::Host] {
-                                for userns in [false, true] {
-                                    out.push(Self {
-                                        userns,
-                                        network,
-                                        seccomp,
-                                        limits,
-                                        many_mounts,
-                                        at_a_time,
-                                        config,
-                                    });
-                                }
-                            }
-                        }
-                    }
-                }
-            }
-        }
-        out
+        let choices: [&[Choice]; 7] = [
+            &[|s| Self { at_a_time: 1, ..s }, |s| Self { at_a_time: 16, ..s }],
+            &[|s| Self { many_mounts: false, ..s }, |s| Self { many_mounts: true, ..s }],
+            &[
+                |s| Self { config: Config::Example, ..s },
+                |s| Self { config: Config::Crio, ..s },
+                |s| Self { config: Config::Mounts(500), ..s },
+            ],
+            &[|s| Self { limits: Limits::None, ..s }, |s| Self { limits: Limits::Some, ..s }],
+            &[|s| Self { seccomp: false, ..s }, |s| Self { seccomp: true, ..s }],
+            &[
+                |s| Self { network: Network::New, ..s },
+                |s| Self { network: Network::Joined, ..s },
+                |s| Self { network: Network::Host, ..s },
+            ],
+            &[|s| Self { userns: false, ..s }, |s| Self { userns: true, ..s }],
+        ];
+        choices.iter().fold(vec![BASE], |all, choices| {
+            all.iter().flat_map(|shape| choices.iter().map(|choose| choose(*shape))).collect()
+        })
     }
 
     /// Whether the floor (benches/floor.c) does the same work.
