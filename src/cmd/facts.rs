@@ -15,27 +15,33 @@ use crate::{
     sys::proc::Proc,
     systemd::{Instance, Manager},
 };
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 /// What was asked, and what was opened for it and is needed again.
 #[derive(Debug)]
 pub struct Probed {
     /// The answers.
     pub facts: Facts,
-    /// The user namespace to join.
+    /// The user namespace to join: one that was lent, or the one that config.json names.
     pub user: Option<OwnedFd>,
     /// The service manager that was asked.
     pub manager: Option<Manager>,
 }
 
-/// The facts for the plan of `config`.
-pub fn probe(config: &Config, driver: Driver, caller: Caller, proc: &Proc) -> Result<Probed> {
-    let user = config.linux.namespace(NamespaceKind::User);
-    let namespace = user
-        .and_then(|entry| entry.path.as_deref())
-        .map(ns::apply::open_one)
-        .transpose()
-        .context("linux.namespaces")?;
+/// The facts for the plan of `config`, whose user namespace is nested in the one that is `lent` to it.
+pub fn probe(
+    config: &Config,
+    driver: Driver,
+    caller: Caller,
+    proc: &Proc,
+    lent: Option<OwnedFd>,
+) -> Result<Probed> {
+    let path = lent.as_ref().map(|namespace| format!("/proc/self/fd/{}", namespace.as_raw_fd()).into());
+    let user = config.linux.namespace(NamespaceKind::User).and_then(|entry| entry.path.as_deref());
+    let namespace = match lent {
+        Some(namespace) => Some(namespace),
+        None => user.map(ns::apply::open_one).transpose().context("linux.namespaces")?,
+    };
     let privileged = caller.is_privileged();
     let inside =
         namespace.as_ref().map(|namespace| ns::apply::look_into(proc, namespace.as_fd())).transpose()?;
@@ -52,6 +58,7 @@ pub fn probe(config: &Config, driver: Driver, caller: Caller, proc: &Proc) -> Re
         egid: caller.egid,
         privileged,
         subordinate: if privileged { None } else { subid::maps_of(caller.euid, caller.egid)? },
+        lent: path,
         joined,
         setgroups_denied,
         late_cgroup: !cgroups.legacy.is_empty() || by_manager,

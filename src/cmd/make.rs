@@ -17,11 +17,7 @@ use crate::{
     launch::{self, Launched, Moment, Park},
     log::Log,
     mount,
-    ns::{
-        self,
-        plan::{Base, Maps, User},
-        subid::Range,
-    },
+    ns::{self, subid::Range},
     plan::{self, Descriptors, Plan, hardened, proc_mount},
     spec::{self, Config, NamespaceKind},
     state::{ContainerId, Entry, PidNamespace, Record, Stage, Status, Store, document},
@@ -73,7 +69,7 @@ pub fn make(request: &CreateRequest, waits: Waits, log: &Log) -> Result<Made> {
     check_terminal(&config, request)?;
     let caller = Caller::probe(&proc)?;
     let lent = userns::Chooser { caller: &caller, proc: &proc, request, log }.choose(&mut config)?;
-    let given = Given { descriptors, proc, bytes, config, caller, range: lent.range() };
+    let given = Given { descriptors, proc, bytes, config, caller, range: lent.range(), base: lent.base()? };
     lent.settle(given.make(request, waits, log), &request.state_root)
 }
 
@@ -85,14 +81,15 @@ struct Given {
     config: Config,
     caller: Caller,
     range: Option<Range>,
+    base: Option<OwnedFd>,
 }
 
 impl Given {
     fn make(self, request: &CreateRequest, waits: Waits, log: &Log) -> Result<Made> {
-        let Self { descriptors, proc, bytes, mut config, caller, range } = self;
+        let Self { descriptors, proc, bytes, mut config, caller, range, base } = self;
         let proc_mount = proc_mount::choose(&mut config, request.proc_mount)?;
         let hardened = hardened::choose(&mut config, request.hardened, proc_mount)?;
-        let Probed { facts, user, manager } = facts::probe(&config, request.driver, caller, &proc)?;
+        let Probed { facts, user, manager } = facts::probe(&config, request.driver, caller, &proc, base)?;
         let notifies = notify::is_wanted(&config);
         let mut store = Store::open(&request.state_root)?;
         let (plan, entry) = loop {
@@ -104,7 +101,8 @@ impl Given {
             let announced = notifies.then(|| notify::announced(&config, &directory));
             let config = announced.as_ref().unwrap_or(&config);
             let plan = plan::create::plan(config, &planned(request, &id, descriptors, hardened), &facts)?;
-            process::seal_if_exposed(maps(&plan, facts.namespaces.joined.as_ref()), &proc)?;
+            let maps = plan.namespaces.callers_maps(facts.namespaces.joined.as_ref());
+            process::seal_if_exposed(maps.as_ref(), &proc)?;
             match (store.create(&id), &request.name) {
                 // Another caller took the name in between.
                 (Err(error), Name::Like(_)) if error.is(Kind::Exists) => {}
@@ -175,15 +173,6 @@ fn planned(
             crate::state::Driver::Systemd => cgroup::plan::Driver::Systemd,
             crate::state::Driver::Cgroupfs => cgroup::plan::Driver::Cgroupfs,
         },
-    }
-}
-
-/// The maps of the container's user namespace in the caller's ids; none where it has the caller's own or unknown ones.
-fn maps<'a>(plan: &'a Plan, joined: Option<&'a Maps>) -> Option<&'a Maps> {
-    match (&plan.namespaces.user, &plan.namespaces.base) {
-        (_, Base::New { maps, .. }) | (User::New(maps), _) => Some(maps),
-        (User::Joined(_), _) | (_, Base::Joined(_)) => joined,
-        _ => None,
     }
 }
 

@@ -139,6 +139,11 @@ impl Pool {
         Ok(Self { whose: "those that /etc/subuid and /etc/subgid give to nobody".to_owned(), ranges, taken })
     }
 
+    /// Whether there is not one id.
+    pub fn is_empty(&self) -> bool {
+        self.ranges.is_empty()
+    }
+
     fn fit(&self, claims: &Claims, size: u32) -> Result<Option<Range>> {
         let mut taken = self.taken.clone();
         taken.extend(claims.list()?.into_iter().map(|(range, _)| range));

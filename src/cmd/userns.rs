@@ -8,16 +8,20 @@ use crate::{
     log::Log,
     mount,
     ns::{
+        self,
         choice::{ANNOTATION, Auto, Choice, KeepId},
         plan::Maps,
         subid::{self, Range},
     },
     spec::{Config, IdMap, NamespaceKind},
-    sys::{fork::NamespaceHolder, proc::Proc},
-    systemd::nsresource,
+    sys::{fork::NamespaceHolder, prctl, proc::Proc},
+    systemd::nsresource::{self, Ids},
 };
 use std::{
-    os::{fd::AsFd, unix::fs::PermissionsExt},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::fs::PermissionsExt,
+    },
     path::Path,
 };
 
@@ -43,6 +47,8 @@ pub enum Lent {
     Range(Range),
     /// A user namespace that lasts as long as somebody is in it: this child, until the container is.
     Namespace(NamespaceHolder),
+    /// A user namespace that lasts as long as it is open, or one is nested in it: the container's.
+    Base(OwnedFd),
 }
 
 impl Lent {
@@ -50,7 +56,15 @@ impl Lent {
     pub fn range(&self) -> Option<Range> {
         match self {
             Self::Range(range) => Some(*range),
-            Self::Nothing | Self::Namespace(_) => None,
+            Self::Nothing | Self::Namespace(_) | Self::Base(_) => None,
+        }
+    }
+
+    /// The user namespace in which the container's is nested.
+    pub fn base(&self) -> Result<Option<OwnedFd>> {
+        match self {
+            Self::Base(namespace) => Ok(Some(namespace.try_clone()?)),
+            Self::Nothing | Self::Range(_) | Self::Namespace(_) => Ok(None),
         }
     }
 
@@ -59,7 +73,7 @@ impl Lent {
         let back = match (self, &made) {
             (Self::Range(range), Err(_)) => ranges::abandon(range, state_root),
             (Self::Namespace(holder), _) => holder.stop(),
-            (Self::Range(_) | Self::Nothing, _) => Ok(()),
+            (Self::Range(_) | Self::Base(_) | Self::Nothing, _) => Ok(()),
         };
         match (made, back) {
             (Err(error), Err(failure)) => Err(error.also(&failure)),
@@ -134,7 +148,13 @@ impl Chooser<'_> {
             }
         } else {
             self.keeps_root(auto, &rootfs)?;
-            Pool::own(self.caller)?
+            let pool = Pool::own(self.caller)?;
+            if pool.is_empty() {
+                return self.lent(config, auto).context("/etc/subuid and /etc/subgid give this user no range").hint(
+                    "give this user some: `usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER`",
+                );
+            }
+            pool
         };
         let range = ranges::claim(&pool, auto.size, self.proc, &self.request.state_root)?;
         self.log.debug(format_args!("userns auto: host ids {} to {}", range.start, range.last()));
@@ -171,10 +191,8 @@ impl Chooser<'_> {
         if !self.caller.is_host_root() || *auto != usual || !nsresource::is_there() {
             return Ok(None);
         }
-        let (Name::Exact(id) | Name::Like(id)) = &self.request.name;
         let holder = NamespaceHolder::start()?;
-        let namespace = self.proc.namespace(&holder.pid().to_string(), "user");
-        match namespace.and_then(|namespace| nsresource::allocate(namespace.as_fd(), id.as_str())) {
+        match self.namespace(&holder).and_then(|namespace| self.allocate(&namespace, Ids::Range)) {
             Ok(()) => {
                 self.log.debug("userns auto: host ids of systemd-nsresourced");
                 Ok(Some(holder))
@@ -184,6 +202,45 @@ impl Chooser<'_> {
                 holder.stop().map(|()| None)
             }
         }
+    }
+
+    fn namespace(&self, holder: &NamespaceHolder) -> Result<OwnedFd> {
+        self.proc.namespace(&self.proc.process(holder.pid())?, "user")
+    }
+
+    fn allocate(&self, namespace: &OwnedFd, ids: Ids) -> Result<()> {
+        let (Name::Exact(id) | Name::Like(id)) = &self.request.name;
+        nsresource::allocate(namespace.as_fd(), id.as_str(), ids)
+    }
+
+    /// A user namespace with the caller's own id and a range of systemd-nsresourced, for a caller who may map its own id alone.
+    fn lent(&self, config: &mut Config, auto: &Auto) -> Result<Lent> {
+        if auto.size > nsresource::SIZE {
+            return Err(Error::new(format_args!(
+                "systemd-nsresourced gives {} ids at most, not {}",
+                nsresource::SIZE,
+                auto.size
+            )));
+        }
+        let holder = NamespaceHolder::start()?;
+        // Else the files of the holder in /proc are root's, because it shares this memory.
+        prctl::set_dumpable(true)?;
+        // It is refused anyway; where it is denied too, exec and programs inside can see it.
+        let denied = ns::apply::deny_setgroups(self.proc, holder.pid());
+        let namespace = denied.and_then(|()| self.namespace(&holder));
+        prctl::set_dumpable(false)?;
+        let namespace = namespace?;
+        self.allocate(&namespace, Ids::OwnAndRange)?;
+        let range = handed_on(&ns::apply::maps_of(self.proc, holder.pid())?)?;
+        self.log.debug(format_args!(
+            "userns auto: host ids {} to {} of systemd-nsresourced, which lets them own no files of the host's file systems",
+            range.start,
+            range.last()
+        ));
+        holder.stop()?;
+        let maps = auto.maps(range)?;
+        config.set_user_namespace(maps.uids, maps.gids);
+        Ok(Lent::Base(namespace))
     }
 }
 
@@ -202,6 +259,15 @@ pub(super) fn keep_id(keep: KeepId, caller: &caller::Caller) -> Result<Maps> {
     let of = |path| Ok::<_, Error>(subid::ranges_of(&subid::read(path)?, &user, Some(caller.euid)));
     let (uids, gids) = (of("/etc/subuid")?, of("/etc/subgid")?);
     Ok(keep.maps((caller.euid, caller.egid), (&uids, &gids)))
+}
+
+/// The ids of a base user namespace that it hands on as they are.
+fn handed_on(base: &Maps) -> Result<Range> {
+    let is_range = |line: &&IdMap| line.size == nsresource::SIZE && line.container == line.host;
+    match base.uids.iter().find(is_range).filter(|line| base.gids.contains(line)) {
+        Some(line) => Ok(Range { start: line.host, count: line.size }),
+        None => Err(Error::new(format_args!("systemd-nsresourced made no range of {base:?}"))),
+    }
 }
 
 /// Whether every directory on the way lets everybody through.

@@ -53,8 +53,7 @@ pub fn write_maps(proc: &Proc, pid: i32, maps: &Maps) -> Result<()> {
 pub fn write_base_maps(proc: &Proc, pid: i32, maps: &Maps, writer: Writer) -> Result<()> {
     match writer {
         Writer::Caller => {
-            // CVE-2014-8989: without this an unprivileged caller could drop a group that denies it access.
-            proc.write(&format!("{}/setgroups", proc.process(pid)?), b"deny").context("deny setgroups")?;
+            deny_setgroups(proc, pid)?;
             write_maps(proc, pid, maps).map_err(|error| match error.errno() {
                 Some(libc::EPERM) if nix::unistd::geteuid().is_root() => error.hint(
                     "root of a container needs CAP_SETFCAP to be root of another one (user_namespaces(7)): add it to \
@@ -70,6 +69,12 @@ pub fn write_base_maps(proc: &Proc, pid: i32, maps: &Maps, writer: Writer) -> Re
             tool("newgidmap", &process, &maps.gids, "/etc/subgid")
         }
     }
+}
+
+/// Denies setgroups(2) in the user namespace of `pid`, which has no gid map yet, and in those below. CVE-2014-8989: without this
+/// an unprivileged caller could drop a group that denies it access.
+pub fn deny_setgroups(proc: &Proc, pid: i32) -> Result<()> {
+    proc.write(&format!("{}/setgroups", proc.process(pid)?), b"deny").context("deny setgroups")
 }
 
 /// Writes the offsets of the time namespace that the children of `pid` will be in, time_namespaces(7).

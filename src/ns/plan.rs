@@ -2,7 +2,7 @@
 
 pub use crate::spec::{IdMap, NamespaceKind, linux::TimeOffsets};
 
-use super::idmap::Outside;
+use super::{idmap::Outside, owners};
 use crate::{
     bail,
     error::{Error, Result},
@@ -31,6 +31,19 @@ impl Maps {
         Self { uids: same(&self.uids), gids: same(&self.gids) }
     }
 
+    /// The way back: the ids outside as if they were those inside.
+    fn inverted(&self) -> Self {
+        let swap = |lines: &[IdMap]| {
+            lines.iter().map(|line| IdMap { container: line.host, host: line.container, ..*line }).collect()
+        };
+        Self { uids: swap(&self.uids), gids: swap(&self.gids) }
+    }
+
+    /// How many uids and gids it maps.
+    fn sizes(&self) -> [u64; 2] {
+        [&self.uids, &self.gids].map(|lines| lines.iter().map(|line| u64::from(line.size)).sum())
+    }
+
     /// Whether this outside uid has a place in the map.
     pub fn holds_uid(&self, uid: u32) -> bool {
         self.uids.iter().any(|line| uid >= line.host && uid - line.host < line.size)
@@ -55,7 +68,9 @@ pub struct Facts {
     /// The maps that the caller may have without asking anybody: its subordinate ids, with itself as root. None
     /// where there are none.
     pub subordinate: Option<Maps>,
-    /// The maps of the user namespace that config.json names by path.
+    /// A user namespace of the caller's with ids for the maps of config.json that it may not map itself.
+    pub lent: Option<PathBuf>,
+    /// The maps of the one that was lent, else of the user namespace that config.json names by path.
     pub joined: Option<Maps>,
     /// That user namespace denies setgroups(2).
     pub setgroups_denied: bool,
@@ -75,7 +90,8 @@ pub enum Base {
         /// Who may write them.
         writer: Writer,
     },
-    /// The one that config.json names by path; the caller owns it or it cannot be joined.
+    /// The one that config.json names by path, or one with ids that were lent, in which the container's own is nested; the caller
+    /// owns it or it cannot be joined.
     Joined(PathBuf),
 }
 
@@ -147,7 +163,7 @@ impl Namespaces {
     /// How container ids appear to the assembler. A joined user namespace's real maps are `joined`.
     pub fn outside(&self, joined: Option<&Maps>) -> Outside {
         let maps = match (&self.user, &self.base) {
-            (User::New(maps), Base::Caller) => Some(maps.clone()),
+            (User::New(maps), Base::Caller | Base::Joined(_)) => Some(maps.clone()),
             (User::Joined(_), _) => joined.cloned(),
             // The assembler is root of the base, whose ids are the container's; those that are not mapped do not exist.
             (User::New(identity), Base::New { .. }) => Some(identity.clone()),
@@ -159,10 +175,18 @@ impl Namespaces {
 
     /// How container ids appear to the runtime itself, which stays where the caller is.
     pub fn callers_view(&self, joined: Option<&Maps>) -> Outside {
-        match &self.base {
-            Base::New { maps, .. } => mapped(Some(maps.clone())),
-            Base::Joined(_) => mapped(joined.cloned()),
-            Base::Caller => self.outside(joined),
+        mapped(self.callers_maps(joined))
+    }
+
+    /// The maps of the container's user namespace in the caller's ids; none where it has the caller's own or unknown ones.
+    pub fn callers_maps(&self, joined: Option<&Maps>) -> Option<Maps> {
+        match (&self.user, &self.base) {
+            (_, Base::New { maps, .. }) | (User::New(maps), Base::Caller) => Some(maps.clone()),
+            (User::New(maps), Base::Joined(_)) => {
+                joined.map(|base| owners::inside(Some(&base.inverted()), maps))
+            }
+            (User::Joined(_), _) | (_, Base::Joined(_)) => joined.cloned(),
+            (User::Base, Base::Caller) => None,
         }
     }
 
@@ -242,6 +266,16 @@ fn user(config: &Config, facts: &Facts) -> Result<(Base, User)> {
                 .hint("`urun spec` writes a config.json with a free range"))
         }
         (Some(_), true) => Ok((Base::Caller, User::New(given))),
+        (_, false) if let Some(path) = &facts.lent => {
+            let base = facts.joined.clone().unwrap_or_default();
+            let maps = owners::inside(Some(&base), &given);
+            if maps.sizes() != given.sizes() {
+                bail!(
+                    "linux.uidMappings, linux.gidMappings: an ordinary user can map its own ids and those that were lent to it, and no others"
+                );
+            }
+            Ok((Base::Joined(path.clone()), User::New(maps)))
+        }
         (_, false) => {
             let maps = match given.uids.is_empty() {
                 false => given,
@@ -278,4 +312,54 @@ fn mounts(config: &Config, user: &User) -> Result<Mounts> {
         _ if unlocked => Mounts::Unlocked,
         _ => Mounts::Locked,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn maps(lines: &[[u32; 3]]) -> Maps {
+        let lines: Vec<IdMap> =
+            lines.iter().map(|&[container, host, size]| IdMap { container, host, size }).collect();
+        Maps { uids: lines.clone(), gids: lines }
+    }
+
+    /// Of an ordinary caller to whom a user namespace was lent that has its own id as root and a range as it is.
+    fn planned(given: &[[u32; 3]]) -> Result<(Namespaces, Maps)> {
+        let config = crate::spec::load(
+            br#"{"ociVersion":"1.2.0","root":{"path":"r"},"linux":{"namespaces":[{"type":"mount"}]}}"#,
+        );
+        let mut config = config.unwrap();
+        let Maps { uids, gids } = maps(given);
+        config.set_user_namespace(uids, gids);
+        let base = maps(&[[0, 1000, 1], [700_000, 700_000, 65_536]]);
+        let facts = Facts {
+            euid: 1000,
+            egid: 1000,
+            lent: Some("/proc/self/fd/9".into()),
+            joined: Some(base.clone()),
+            ..Facts::default()
+        };
+        Ok((plan(&config, &facts)?, base))
+    }
+
+    #[test]
+    fn a_user_namespace_is_nested_in_the_one_that_was_lent() {
+        let (spaces, base) = planned(&[[0, 1000, 1], [1, 700_001, 65_535]]).unwrap();
+        assert_eq!(spaces.base, Base::Joined("/proc/self/fd/9".into()));
+        assert_eq!(spaces.user, User::New(maps(&[[0, 0, 1], [1, 700_001, 65_535]])), "in the base's ids");
+        assert_eq!(spaces.mounts, Mounts::Locked);
+        let ids = |view: &Outside| [0, 1, 65_535].map(|id| (view.uid(id), view.gid(id)));
+        let same = |id| (Some(id), Some(id));
+        assert_eq!(ids(&spaces.outside(Some(&base))), [0, 700_001, 765_535].map(same));
+        assert_eq!(ids(&spaces.callers_view(Some(&base))), [1000, 700_001, 765_535].map(same));
+    }
+
+    #[test]
+    fn ids_that_were_not_lent_are_refused() {
+        for given in [[[0, 1000, 1], [1, 1001, 1]], [[0, 1000, 1], [1, 700_001, 65_536]]] {
+            let error = planned(&given).unwrap_err().to_string();
+            assert!(error.contains("linux.uidMappings") && error.contains("that were lent"), "{error}");
+        }
+    }
 }

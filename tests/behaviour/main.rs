@@ -36,6 +36,7 @@ mod namespaces;
 mod nested_engine;
 mod nesting;
 mod notify;
+mod nsresourced;
 mod pause;
 mod proc_masks;
 mod ps;

@@ -46,6 +46,7 @@ impl Host {
                 egid: caller.egid,
                 privileged,
                 subordinate: (self == Self::Range).then(range),
+                lent: None,
                 joined: is_joined.then(|| joined(config)),
                 setgroups_denied: false,
                 late_cgroup: !cgroups.legacy.is_empty(),
