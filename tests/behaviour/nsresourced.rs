@@ -33,15 +33,20 @@ fn gives_ranges() -> Option<bool> {
     Some(bundle.call_command(describe).ok().stdout.contains("delegateContainerRanges"))
 }
 
-/// A container, however long the service takes under load.
-#[track_caller]
-fn create(bundle: Bundle) -> Container {
+/// A call, however long the service takes under load.
+fn patiently(call: impl Fn() -> Output) -> Output {
     loop {
-        let output = bundle.try_create(&["--userns", &auto()]);
+        let output = call();
         if !output.stderr.contains("no answer within") {
-            return Container::of(bundle, output.ok().files);
+            return output;
         }
     }
+}
+
+#[track_caller]
+fn create(bundle: Bundle) -> Container {
+    let output = patiently(|| bundle.try_create(&["--userns", &auto()])).ok();
+    Container::of(bundle, output.files)
 }
 
 #[test]
@@ -112,7 +117,7 @@ fn whoever_can_have_no_range_is_told_why() {
     }
     let bundle = Bundle::new(MODE);
     let refused = |flag: &str, words: &[&str]| {
-        bundle.run_with(&["--userns", flag]).refused_naming(words);
+        patiently(|| bundle.run_with(&["--userns", flag])).refused_naming(words);
         Traces::none_of(&bundle);
     };
     let large = format!("{},size=100000", auto());
