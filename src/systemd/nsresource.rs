@@ -52,10 +52,8 @@ pub fn is_there() -> bool {
 fn ask(path: &Path, namespace: BorrowedFd<'_>, id: &str, ids: Ids) -> Result<()> {
     let deadline = Instant::now() + PATIENCE;
     let connection = socket::connect_within(path, PATIENCE)?;
-    // No two namespaces can have one name, which is cut after 22 bytes with an ordinary caller's uid before it.
     let inode = nix::sys::stat::fstat(namespace).context("look at the user namespace")?.st_ino;
-    let name = format!("u{inode}-{id}");
-    let mut parameters = json!({ "name": name, "mangleName": true, "userNamespaceFileDescriptor": 0 });
+    let mut parameters = json!({ "name": name(inode, id), "userNamespaceFileDescriptor": 0 });
     match ids {
         Ids::Range => parameters["size"] = SIZE.into(),
         Ids::OwnAndRange => {
@@ -63,6 +61,8 @@ fn ask(path: &Path, namespace: BorrowedFd<'_>, id: &str, ids: Ids) -> Result<()>
             parameters["size"] = 1.into();
             parameters["target"] = 0.into();
             parameters["delegateContainerRanges"] = 1.into();
+            // An ordinary user's has to begin with its uid. systemd 257 does not know the word.
+            parameters["mangleName"] = true.into();
         }
     }
     let method = "io.systemd.NamespaceResource.AllocateUserRange";
@@ -87,6 +87,13 @@ fn ask(path: &Path, namespace: BorrowedFd<'_>, id: &str, ids: Ids) -> Result<()>
             Err(refusal(error.as_str().unwrap_or_default(), answer.get("parameters").unwrap_or(&Value::Null)))
         }
     }
+}
+
+/// The name of a user namespace, which no other may have: that of a container can begin like another's, and only 22 bytes fit into
+/// the user names that are made of it (`ns-NAME-65535`).
+fn name(inode: u64, id: &str) -> String {
+    let fits = |byte: &char| byte.is_ascii_alphanumeric() || matches!(byte, '-' | '_');
+    format!("u{inode}-{id}").chars().filter(fits).take(22).collect()
 }
 
 /// An error of its interface, or of Varlink itself, with what can be done about it.
@@ -155,7 +162,7 @@ mod tests {
         assert_eq!(descriptors, 1);
         let inode = nix::sys::stat::stat("/proc/self/ns/user").unwrap().st_ino;
         let mut parameters = json!({
-            "name": format!("u{inode}-box"), "mangleName": true, "size": SIZE, "userNamespaceFileDescriptor": 0,
+            "name": format!("u{inode}-box"), "size": SIZE, "userNamespaceFileDescriptor": 0,
         });
         assert_eq!(call["parameters"], parameters);
         // What an older one does not know, or refuses together with another size or target.
@@ -165,7 +172,9 @@ mod tests {
         parameters["type"] = "self".into();
         parameters["target"] = 0.into();
         parameters["delegateContainerRanges"] = 1.into();
+        parameters["mangleName"] = true.into();
         assert_eq!(call["parameters"], parameters);
+        assert_eq!(name(4_026_532_999, "k8s.io_pod-1_of_many"), "u4026532999-k8sio_pod-");
     }
 
     #[test]

@@ -127,7 +127,7 @@ fn whoever_can_have_no_range_is_told_why() {
             let foreign = format!("{},uidmapping=5:0:1", auto());
             refused(&foreign, &["linux.uidMappings", "its own ids", "lent"]);
         }
-        Some(false) => refused(&auto(), &["InvalidParameter", "type", "hint", "systemd 257"]),
+        Some(false) => refused(&auto(), &["InvalidParameter", "hint", "systemd 257", "usermod"]),
         None => refused(&auto(), &["systemd-nsresourced", "No such file", "hint", "usermod"]),
     }
 }
