@@ -46,6 +46,15 @@ pub enum Root {
     MoveMount,
 }
 
+/// A mount that an entry of `mounts` made.
+#[derive(Debug)]
+pub(super) struct Attached {
+    pub(super) destination: PathBuf,
+    pub(super) mount: OwnedFd,
+    /// It becomes read-only later.
+    pub(super) delay_read_only: bool,
+}
+
 /// The state of an assembly.
 #[derive(Debug)]
 pub(super) struct Assembler {
@@ -54,8 +63,9 @@ pub(super) struct Assembler {
     pub(super) idmaps: Idmaps,
     /// The directory that devices and symlinks were made in last.
     pub(super) directory: Option<(PathBuf, Rc<OwnedFd>)>,
-    /// Mounts that become read-only later.
-    pub(super) delayed: Vec<(PathBuf, OwnedFd)>,
+    /// What entries of `mounts` made, in their order: what changes a mount later finds it here and not by its path, which
+    /// may lead somewhere else by then.
+    pub(super) attached: Vec<Attached>,
     /// The host's null device, proven to be it.
     pub(super) null: Option<OwnedFd>,
     /// An empty read-only directory, attached.
@@ -80,17 +90,7 @@ fn run(plan: &Plan, sources: Sources, lookup: Option<Lookup>) -> Result<Assemble
     let root = attach_root(plan, sources.rootfs)
         .with_context(|| format!("mount root file system {}", plan.rootfs.display()))?;
     let lookup = lookup.map_or_else(|| Lookup::probe(root.as_fd()), Ok)?;
-    let mut assembler = Assembler {
-        root: Rootfs::new(root, lookup),
-        opened: sources.opened,
-        idmaps: sources.idmaps,
-        directory: None,
-        delayed: Vec::new(),
-        null: None,
-        empty: None,
-        terminal: None,
-        proc: None,
-    };
+    let mut assembler = Assembler::new(Rootfs::new(root, lookup), sources.opened, sources.idmaps);
     for op in &plan.ops {
         assembler.apply(op).with_context(|| op.to_string())?;
     }
@@ -117,6 +117,20 @@ fn attach_root(plan: &Plan, root: OwnedFd) -> Result<OwnedFd> {
 }
 
 impl Assembler {
+    pub(super) fn new(root: Rootfs, opened: Vec<Opened>, idmaps: Idmaps) -> Self {
+        Self {
+            root,
+            opened,
+            idmaps,
+            directory: None,
+            attached: Vec::new(),
+            null: None,
+            empty: None,
+            terminal: None,
+            proc: None,
+        }
+    }
+
     fn apply(&mut self, op: &Op) -> Result<()> {
         match op {
             Op::Attach(attach) => self.attach(attach),
@@ -135,8 +149,8 @@ impl Assembler {
             Op::Mask(path) => self.mask(path),
             Op::Cover(path) => self.cover(path),
             Op::ReadOnly(path) => self.read_only(path),
-            Op::ReadOnlyDelayed => self.delayed.iter().try_for_each(|(path, mount)| {
-                set_read_only(mount.as_fd(), 0).with_context(|| path.display().to_string())
+            Op::ReadOnlyDelayed => self.attached.iter().filter(|it| it.delay_read_only).try_for_each(|it| {
+                set_read_only(it.mount.as_fd(), 0).with_context(|| it.destination.display().to_string())
             }),
             Op::ReadOnlyRoot => set_read_only(self.root.as_fd(), 0),
         }

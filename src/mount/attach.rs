@@ -1,7 +1,7 @@
 //! Mounts: made detached, changed while nobody sees them, then moved onto a descriptor.
 
 use super::{
-    apply::Assembler,
+    apply::{Assembler, Attached},
     copy, idmap,
     op::{
         Attach, Attrs, Change, Existing, Filesystem, Link, Opener, Otherwise, Owner, Parameter, ProcView,
@@ -65,9 +65,8 @@ impl Assembler {
         }
         change(&mount, &attach.change, is_new)?;
         mount::attach(mount.as_fd(), target.as_fd())?;
-        if attach.delay_read_only {
-            self.delayed.push((destination.to_owned(), mount));
-        }
+        let (destination, delay_read_only) = (destination.to_owned(), attach.delay_read_only);
+        self.attached.push(Attached { destination, mount, delay_read_only });
         Ok(())
     }
 
@@ -82,7 +81,13 @@ impl Assembler {
         attach: &Attach,
         there: Option<&OwnedFd>,
     ) -> Result<OwnedFd> {
-        let attrs = &attach.change.attrs;
+        let mut attrs = attach.change.attrs;
+        if let (true, Some(there)) = (attach.copy_up, there) {
+            // Devices of our own are made in /dev.
+            let wanted = if attach.destination == Path::new("/dev") { libc::MOUNT_ATTR_NODEV } else { 0 };
+            attrs.set |= copy::powers_withheld(there)? & !(attrs.clear | wanted);
+        }
+        let attrs = &attrs;
         let is_proc = wanted.fstype == "proc" && attach.destination == Path::new("/proc");
         let (mount, view) = match (create(wanted, attrs, there), wanted.otherwise) {
             (Ok(mount), _) => (mount, ProcView::Fresh),
@@ -127,19 +132,36 @@ impl Assembler {
         change: &Change,
         parameters: &[Parameter],
     ) -> Result<()> {
-        let mount = self.root.find(destination, Link::Follow)?;
-        let (_, is_root) = mount::mount_of(mount.as_fd())?;
-        if !is_root {
-            return Err(
-                Error::new("nothing is mounted there").hint("remount changes a mount of an earlier entry")
-            );
-        }
+        let brought;
+        let mount = match self.attached.iter().rev().find(|it| it.destination == destination) {
+            Some(earlier) => &earlier.mount,
+            None => {
+                brought = self.brought(destination)?;
+                &brought
+            }
+        };
         if !parameters.is_empty() {
             let superblock = Configuration::pick(mount.as_fd())?;
             configure(&superblock, parameters)?;
             superblock.reconfigure()?;
         }
-        self::change(&mount, change, false)
+        self::change(mount, change, false)
+    }
+
+    /// A mount that came with the root file system or with a volume. A symlink could turn the change on any other one, with
+    /// parameters on the file system of the host that holds the image.
+    fn brought(&self, destination: &Path) -> Result<OwnedFd> {
+        let hint = "remount changes a mount of an earlier entry, by the same destination";
+        let mount = self.root.find(destination, Link::Refuse).map_err(|error| match error.errno() {
+            Some(libc::ELOOP) => {
+                error.context("a part of it is a symlink in the root file system").hint(hint)
+            }
+            _ => error,
+        })?;
+        match mount::mount_of(mount.as_fd())? {
+            (_, true) => Ok(mount),
+            (_, false) => Err(Error::new("nothing is mounted there").hint(hint)),
+        }
     }
 }
 

@@ -9,8 +9,11 @@ use nix::{
     dir::Dir,
     errno::Errno,
     fcntl::{AtFlags, OFlag, openat, readlinkat},
+    libc::{MOUNT_ATTR_NODEV, MOUNT_ATTR_NOSUID},
     sys::{
         stat::{FileStat, Mode, SFlag, UtimensatFlags, fchmod, fstat, mkdirat, mknodat, utimensat},
+        statfs::fstatfs,
+        statvfs::FsFlags,
         time::TimeSpec,
     },
     unistd::{Gid, Uid, fchownat, symlinkat},
@@ -23,6 +26,14 @@ use std::{
 
 /// Directories within each other; descriptors are held along the way.
 const MAX_DEPTH: usize = 200;
+
+/// What the mount that holds `from` keeps from its files, `MOUNT_ATTR_*`: a copy made with host privilege must not give life to
+/// devices and set-id programs that are dead where they come from.
+pub(super) fn powers_withheld(from: &OwnedFd) -> Result<u64> {
+    let flags = fstatfs(from).context("statfs")?.flags();
+    let attribute = |flag, attribute| if flags.contains(flag) { attribute } else { 0 };
+    Ok(attribute(FsFlags::ST_NODEV, MOUNT_ATTR_NODEV) | attribute(FsFlags::ST_NOSUID, MOUNT_ATTR_NOSUID))
+}
 
 /// Copies the content of the directory `from` and its own owner, mode and times to `to`.
 pub(super) fn copy_tree(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {

@@ -33,6 +33,8 @@ impl Assembler {
                 make_node(&directory, name, device.node, mode)?;
                 if uid.is_some() || gid.is_some() {
                     let node = openat(&*directory, name, FIND, Mode::empty()).context("open")?;
+                    // In a shared volume somebody may have put another file in its place by now, to be given it.
+                    same_node(&node, device.node)?;
                     let (uid, gid) = (uid.map(Uid::from_raw), gid.map(Gid::from_raw));
                     fchownat(&node, "", uid, gid, AtFlags::AT_EMPTY_PATH).context("chown")?;
                 }
@@ -105,15 +107,16 @@ fn make_node(directory: &OwnedFd, name: &OsStr, node: Node, mode: u32) -> Result
     };
     match mknodat(directory, name, kind, Mode::from_bits_truncate(mode), number) {
         Ok(()) => Ok(()),
-        Err(Errno::EEXIST) => {
-            let found = openat(directory, name, FIND, Mode::empty()).context("open")?;
-            if node_of(&found)? == Some(node) {
-                return Ok(());
-            }
-            Err(Error::new(format_args!("something that is not {node} is there already")))
-        }
+        Err(Errno::EEXIST) => same_node(&openat(directory, name, FIND, Mode::empty()).context("open")?, node),
         Err(errno) => Err(errno).context("mknod"),
     }
+}
+
+fn same_node(found: &OwnedFd, node: Node) -> Result<()> {
+    if node_of(found)? == Some(node) {
+        return Ok(());
+    }
+    Err(Error::new(format_args!("something that is not {node} is there already")))
 }
 
 /// Something to bind a device on: a new empty file, or what has the name already, which is never opened and never followed

@@ -32,7 +32,7 @@ pub(super) fn hide_kernel_views(root: BorrowedFd<'_>) -> Result<()> {
     )
     .context("find the new root")?;
     for path in views(&table, Path::new(&new_root)) {
-        match umount2(&path, MntFlags::MNT_DETACH) {
+        match umount2(&path, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW) {
             // Something else is mounted over it by now, or it went with its parent.
             Ok(()) | Err(Errno::ENOENT) => {}
             Err(Errno::EINVAL | Errno::EPERM) => hide(&path)?,

@@ -9,10 +9,13 @@ use crate::{
     error::Result,
     mount::{
         Assembled, Request,
-        op::Link,
+        apply::Assembler,
+        idmap::Idmaps,
+        op::{Device, DeviceFrom, Link, Node},
         root::{Lookup, Missing, Rootfs},
     },
     spec::Config,
+    sys::proc::Proc,
 };
 use nix::{
     fcntl::{RenameFlags, renameat2},
@@ -238,6 +241,95 @@ fn sec_11_nothing_is_mounted_inside_proc_whatever_leads_there() {
         add(&mut config, "/uptime", bind(scratch.join("uptime")));
         run(&config, &Request::default(), lookup).unwrap();
         assert_eq!(fs::read_to_string(scratch.join("root/proc/uptime")).unwrap(), "1 1");
+    });
+}
+
+#[test]
+fn sec_06_a_symlink_does_not_turn_a_remount_on_another_mount() {
+    let read_only = |config: &mut Config, destination: &str| {
+        let again = add(config, destination, filesystem("tmpfs"));
+        (again.remount, again.attrs.set) = (true, nix::libc::MOUNT_ATTR_RDONLY);
+    };
+    both(|scratch, lookup| {
+        symlink("/", scratch.join("root/link")).unwrap();
+        let mut config = config(&scratch.join("root"));
+        read_only(&mut config, "/link");
+        let error = run(&config, &Request::default(), lookup).unwrap_err().to_string();
+        assert!(
+            error.contains("remount /link: a part of it is a symlink in the root file system"),
+            "{error}"
+        );
+        fs::write(scratch.join("root/file"), "").unwrap();
+    });
+    // What was mounted is changed, whatever has its path now.
+    both(|scratch, lookup| {
+        fs::create_dir(scratch.join("volume")).unwrap();
+        symlink("/", scratch.join("volume/x")).unwrap();
+        let mut config = config(&scratch.join("root"));
+        add(&mut config, "/a/x", filesystem("tmpfs"));
+        add(&mut config, "/a", bind(scratch.join("volume")));
+        read_only(&mut config, "/a/x");
+        run(&config, &Request::default(), lookup).unwrap();
+        assert!(mounted("/mnt/root/a/x").unwrap().contains(" ro,"));
+        fs::write(scratch.join("root/file"), "").unwrap();
+    });
+}
+
+#[test]
+fn sec_10_a_copy_gives_no_life_to_devices_and_set_id_programs() {
+    both(|scratch, lookup| {
+        let image = scratch.join("root/var");
+        fs::create_dir(&image).unwrap();
+        mount(Some("image"), &image, Some("tmpfs"), MsFlags::MS_NODEV | MsFlags::MS_NOSUID, None::<&str>)
+            .unwrap();
+        mknod(&image.join("memory"), SFlag::S_IFCHR, Mode::S_IRWXU, nix::libc::makedev(1, 1)).unwrap();
+        let mut config = config(&scratch.join("root"));
+        add(&mut config, "/var", filesystem("tmpfs")).copy_up = true;
+        run(&config, &Request::default(), lookup).unwrap();
+        assert!(fs::symlink_metadata(image.join("memory")).is_ok());
+        assert!(mounted("/mnt/root/var").unwrap().contains(" rw,nosuid,nodev,"));
+    });
+}
+
+#[test]
+fn sec_05_a_file_that_takes_the_place_of_a_new_device_is_not_given_away() {
+    both(|scratch, lookup| {
+        let dir = scratch.join("root/dev");
+        fs::create_dir(&dir).unwrap();
+        fs::write(dir.join("victim"), "").unwrap();
+        let (node, victim) = (dir.join("node"), dir.join("victim"));
+        let root = Rootfs::new(fs::File::open(scratch.join("root")).unwrap().into(), lookup);
+        let mut assembler =
+            Assembler::new(root, Vec::new(), Idmaps::make(&[], &Proc::open().unwrap()).unwrap());
+        let from = DeviceFrom::Make { mode: 0o600, uid: Some(1000), gid: None };
+        let device = Device { origin: String::new(), path: "/dev/node".into(), node: Node::Fifo, from };
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let at = nix::fcntl::AT_FDCWD;
+                while !done.load(Ordering::Relaxed) {
+                    let _ = renameat2(at, &node, at, &victim, RenameFlags::RENAME_EXCHANGE);
+                }
+            });
+            for _ in 0..3000 {
+                // A lost race is an error.
+                drop(assembler.device(&device));
+                for path in [&node, &victim] {
+                    if fs::symlink_metadata(path).is_ok_and(|meta| meta.mode() & 0o170_000 == 0o010_000) {
+                        let _ = fs::remove_file(path);
+                    }
+                }
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+        let files: Vec<u32> = fs::read_dir(&dir)
+            .unwrap()
+            .flatten()
+            .map(|entry| entry.metadata().unwrap())
+            .filter(fs::Metadata::is_file)
+            .map(|meta| meta.uid())
+            .collect();
+        assert_eq!(files, [0]);
     });
 }
 
