@@ -56,12 +56,12 @@ impl Log {
 
     /// Says what the user should know and the command could do without.
     pub fn warning(&self, message: impl std::fmt::Display) {
-        self.write(LogLevel::Warning, &message.to_string());
+        self.write(LogLevel::Warning, &one_line(&message.to_string()));
     }
 
     /// Says what the command did.
     pub fn debug(&self, message: impl std::fmt::Display) {
-        self.write(LogLevel::Debug, &message.to_string());
+        self.write(LogLevel::Debug, &one_line(&message.to_string()));
     }
 
     /// Says why the command failed, in the log and on stderr.
@@ -135,9 +135,10 @@ fn connect(path: &str) -> Result<UnixDatagram> {
     Ok(socket)
 }
 
-/// A message without what would end its line, and not longer than engines read.
+/// A message without what would end its line or command the terminal that shows it, because the names in it are an image's; not
+/// longer than engines read.
 fn one_line(text: &str) -> String {
-    let mut line: String = text.trim_end().replace(['\n', '\r', '\0'], " ");
+    let mut line: String = text.trim_end().replace(char::is_control, " ");
     if line.len() > LONGEST_SENTENCE {
         let end = (0..=LONGEST_SENTENCE).rev().find(|&at| line.is_char_boundary(at)).unwrap_or(0);
         line.truncate(end);
@@ -270,6 +271,7 @@ mod tests {
     #[test]
     fn a_message_is_one_line_that_engines_read_whole() {
         assert_eq!(one_line("a\nb\r\n"), "a b");
+        assert_eq!(one_line("a\u{1b}[31mb\u{9b}1mc\u{7f}"), "a [31mb 1mc");
         let long = one_line(&"é".repeat(8000));
         assert!(long.len() < LONGEST_SENTENCE + 4 && long.ends_with('…'));
     }

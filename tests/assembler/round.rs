@@ -1,0 +1,144 @@
+//! One tree, one configuration, one run, and what is to be seen afterwards.
+
+use crate::{
+    common::{Bundle, ConsoleSocket, Mode, Traces, set_mode},
+    config,
+    random::Random,
+    tree::Tree,
+    watch::Event,
+    world::{CANARIES, World},
+};
+use nix::sys::stat::{Mode as Bits, SFlag, mknod};
+use serde_json::json;
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+/// Runs a round and tells whether the container ran; a defect is a panic.
+pub fn run(world: &mut World, mode: Mode, random: &mut Random) -> bool {
+    let mut bundle = Bundle::new(mode).args(["true"]);
+    let volume = bundle.scratch().dir("volume", mode.owner(), 0o777);
+    fill(&volume);
+    let seen = bundle.scratch().dir("seen", mode.caller(), 0o777);
+    let table = seen.join("mountinfo");
+    let script = format!("cat /proc/self/mountinfo > {}", table.display());
+    config::randomise(&mut bundle.config, &volume, random);
+    bundle.config["hooks"]["createContainer"] =
+        json!([{ "path": "/bin/busybox", "args": ["sh", "-c", script] }]);
+    let terminal = random.once_in(4).then(|| {
+        bundle.config["process"]["terminal"] = json!(true);
+        ConsoleSocket::listen(&bundle.scratch().join("console"), mode.caller())
+    });
+    let no_pivot = random.once_in(8);
+    let swapped = random.once_in(2);
+    bundle.write();
+    let tree = Tree::plant(&bundle.rootfs_dir(), mode.owner(), &volume, !mode.rootless(), random);
+
+    let before = points(Path::new("/proc/self/mountinfo"));
+    world.watch.forget();
+    let done = AtomicBool::new(false);
+    let output = std::thread::scope(|scope| {
+        // Also when a call panics: the scope waits for its threads.
+        let _done = Done(&done);
+        if swapped {
+            scope.spawn(|| tree.swap_until(&done));
+        }
+        let flags: &[&str] = if no_pivot { &["--no-pivot"] } else { &[] };
+        match &terminal {
+            Some(socket) => {
+                let output = bundle
+                    .call(&[&["create", "--console-socket", socket.path()], flags, &[bundle.id()]].concat());
+                bundle.call(&["delete", "--force", bundle.id()]);
+                output
+            }
+            None => bundle.call(&[&["run"], flags, &[bundle.id()]].concat()),
+        }
+    });
+    let events = world.watch.take();
+
+    let own = [
+        bundle.rootfs_dir(),
+        volume,
+        seen,
+        bundle.state_root(),
+        bundle.scratch().join("run"),
+        bundle.scratch().join("io"),
+    ];
+    let offences: Vec<&Event> = events.iter().filter(|event| is_offence(event, &own)).collect();
+    assert!(offences.is_empty(), "touched on the host: {offences:?}\n{}", output.stderr);
+    world.is_untouched();
+    assert_eq!(points(Path::new("/proc/self/mountinfo")), before, "mounts of the host");
+    if table.exists() {
+        let (mut known, root) = (before, bundle.rootfs_dir());
+        let mut outside = points(&table);
+        // Each point as often as the host has it.
+        outside.retain(|point| match known.iter().position(|known| known == point) {
+            Some(at) => {
+                known.swap_remove(at);
+                false
+            }
+            None => !Path::new(point).starts_with(&root),
+        });
+        assert!(outside.is_empty(), "mounted outside the root: {outside:?}");
+    }
+    let left = Traces::of(&bundle);
+    assert_eq!(Traces { mounts: Vec::new(), ..left }, Traces::default(), "left behind");
+    judge(output.code, &output.stderr);
+    output.code == 0
+}
+
+/// Ends the thread that swaps.
+struct Done<'a>(&'a AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+fn fill(volume: &Path) {
+    fs::write(volume.join("file"), "volume").unwrap();
+    fs::create_dir(volume.join("directory")).unwrap();
+    symlink("/canary/file", volume.join("directory/file")).unwrap();
+    symlink("directory", volume.join("link")).unwrap();
+    mknod(&volume.join("trap"), SFlag::S_IFIFO, Bits::S_IRWXU, 0).unwrap();
+    set_mode(&volume.join("directory"), 0o777);
+}
+
+/// Whether something happened that is none of the runtime's business.
+fn is_offence(event: &Event, own: &[PathBuf]) -> bool {
+    if own.iter().any(|own| event.path.starts_with(own)) {
+        return false;
+    }
+    match (event.is_open(), event.path.as_path()) {
+        // The accounts and their ids are read.
+        (true, path) => path.starts_with(CANARIES[0]),
+        (false, path) => !(path == Path::new("/dev/null") && event.is_write()),
+    }
+}
+
+/// The mount points of a table, sorted, as it writes them.
+fn points(table: &Path) -> Vec<String> {
+    let text = fs::read(table).unwrap();
+    let text = String::from_utf8_lossy(&text);
+    let mut points: Vec<String> =
+        text.lines().filter_map(|line| line.split(' ').nth(4)).map(str::to_owned).collect();
+    points.sort_unstable();
+    points
+}
+
+/// A failure tells its reason in a sentence or two, and no name in it commands the terminal.
+fn judge(code: i32, stderr: &str) {
+    assert!(code < 128, "ended by a signal: {code} {stderr}");
+    assert!(!stderr.contains("panicked"), "{stderr}");
+    if code != 0 {
+        assert!(!stderr.trim().is_empty(), "failed without a word");
+        assert!(
+            !stderr.trim_end().replace('\n', "").contains(char::is_control),
+            "a name reached the terminal as it is: {stderr:?}"
+        );
+    }
+}
