@@ -2,7 +2,7 @@
 
 use crate::{random::Random, tree};
 use serde_json::{Value, json};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Options for whatever is mounted. `shared` is there to show mounts to the host, so it is not among them.
 const OPTIONS: [&str; 20] = [
@@ -60,6 +60,57 @@ pub fn randomise(config: &mut Value, volume: &Path, random: &mut Random) {
         config["process"]["cwd"] = json!(destination(random));
     }
     config["root"]["readonly"] = json!(random.once_in(3));
+}
+
+/// The paths that the runtime will look up in the root file system.
+pub fn paths(config: &Value) -> Vec<PathBuf> {
+    let lists = [
+        ("/mounts", "destination"),
+        ("/linux/devices", "path"),
+        ("/linux/maskedPaths", ""),
+        ("/linux/readonlyPaths", ""),
+    ];
+    let entries = lists.iter().flat_map(|(list, key)| {
+        config
+            .pointer(list)
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .map(move |entry| entry.get(key).unwrap_or(entry))
+    });
+    let usual = [
+        "/dev/null",
+        "/dev/tty",
+        "/dev/console",
+        "/dev/ptmx",
+        "/dev/fd",
+        "/dev",
+        "/etc/passwd",
+        "/etc/group",
+    ];
+    let usual = usual.iter().copied().chain(config["process"]["cwd"].as_str());
+    // What is covered again is no place for a trap.
+    let covered = |path: &PathBuf| path.starts_with("proc") || path.starts_with("sys");
+    entries
+        .filter_map(Value::as_str)
+        .chain(usual)
+        .map(clean)
+        .filter(|path| !covered(path) && path.file_name().is_some())
+        .collect()
+}
+
+/// Relative to the root, without `.` and `..`, as text alone tells.
+fn clean(path: &str) -> PathBuf {
+    let mut clean = PathBuf::new();
+    for name in path.split('/').filter(|name| !matches!(*name, "" | ".")) {
+        match name {
+            ".." => {
+                clean.pop();
+            }
+            name => clean.push(name),
+        }
+    }
+    clean
 }
 
 fn destination(random: &mut Random) -> String {

@@ -35,7 +35,9 @@ pub fn run(world: &mut World, mode: Mode, random: &mut Random) -> bool {
     let no_pivot = random.once_in(8);
     let swapped = random.once_in(2);
     bundle.write();
-    let tree = Tree::plant(&bundle.rootfs_dir(), mode.owner(), &volume, !mode.rootless(), random);
+    let mounted = (!mode.rootless()).then_some(volume.as_path());
+    let tree =
+        Tree::plant(&bundle.rootfs_dir(), mode.owner(), &config::paths(&bundle.config), mounted, random);
 
     let before = points(Path::new("/proc/self/mountinfo"));
     world.watch.forget();

@@ -85,25 +85,41 @@ pub fn path(random: &mut Random) -> PathBuf {
     (0..=random.below(4)).map(|_| name(random)).collect()
 }
 
+/// One of `aims` or what is on the way to it, or anything.
+fn place(aims: &[PathBuf], random: &mut Random) -> PathBuf {
+    if random.once_in(3) {
+        return path(random);
+    }
+    let aim = &aims[random.below(aims.len())];
+    aim.iter().take(1 + random.below(aim.iter().count())).collect()
+}
+
 fn name(random: &mut Random) -> String {
     if random.once_in(40) { "x".repeat(255) } else { random.pick(&NAMES).to_owned() }
 }
 
 impl Tree {
-    /// Plants traps below `root`, whose owner is `owner`; `volume` is bound inside where `mounts` says that anything is mounted.
-    pub fn plant(root: &Path, owner: (u32, u32), volume: &Path, mounts: bool, random: &mut Random) -> Self {
+    /// Plants traps below `root`, whose owner is `owner`, many of them on the way to `aims`; `volume` is bound inside where one is
+    /// given, and other file systems are mounted.
+    pub fn plant(
+        root: &Path,
+        owner: (u32, u32),
+        aims: &[PathBuf],
+        volume: Option<&Path>,
+        random: &mut Random,
+    ) -> Self {
         let mut tree = Self { root: root.to_owned(), immutable: Vec::new(), pairs: Vec::new() };
-        for _ in 0..2 + random.below(16) {
-            tree.plant_one(owner, volume, mounts, random);
+        for _ in 0..1 + random.below(10) {
+            tree.plant_one(&place(aims, random), owner, volume, random);
         }
         for _ in 0..4 {
-            tree.pairs.push((root.join(path(random)), root.join(path(random))));
+            tree.pairs.push((root.join(place(aims, random)), root.join(place(aims, random))));
         }
         tree
     }
 
-    fn plant_one(&mut self, owner: (u32, u32), volume: &Path, mounts: bool, random: &mut Random) {
-        let path = self.root.join(path(random));
+    fn plant_one(&mut self, place: &Path, owner: (u32, u32), volume: Option<&Path>, random: &mut Random) {
+        let path = self.root.join(place);
         // Through the traps of before; what leads out of the tree is not for us to follow.
         let above = path.parent().unwrap();
         let there = above.ancestors().find(|above| above.symlink_metadata().is_ok()).unwrap();
@@ -130,8 +146,9 @@ impl Tree {
             11 => plain(SFlag::S_IFBLK, makedev(7, 0)),
             12 => drop(fs::create_dir(&path).map(|()| set_mode(&path, 0))),
             13 => self.make_immutable(&path),
-            _ if mounts => mount_inside(&path, volume, random),
-            _ => plain(SFlag::S_IFREG, 0),
+            _ => {
+                volume.map_or_else(|| plain(SFlag::S_IFREG, 0), |volume| mount_inside(&path, volume, random))
+            }
         }
         own(&path, owner);
     }
