@@ -36,7 +36,7 @@ pub fn randomise(config: &mut Value, volume: &Path, random: &mut Random) {
     // An engine's mounts cover much of the tree.
     match random.below(4) {
         0 => mounts.clear(),
-        1 => mounts.retain(|mount| mount["destination"] != "/dev"),
+        1 | 2 => mounts.retain(|mount| mount["destination"] != "/dev"),
         _ => {}
     }
     for _ in 0..random.below(6) {

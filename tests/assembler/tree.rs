@@ -135,12 +135,12 @@ impl Tree {
         let plain = |kind, device| {
             let _ = mknod(&path, kind, bits, device);
         };
-        match random.below(15) {
+        match random.below(17) {
             0..=4 => link(&path, random),
             5 => drop(fs::create_dir(&path)),
             6 => drop(fs::create_dir(&path).map(|()| deep(&path, random))),
             7 => drop(fs::write(&path, "hostile\n")),
-            8 => plain(SFlag::S_IFIFO, 0),
+            8 | 15 | 16 => plain(SFlag::S_IFIFO, 0),
             9 => plain(SFlag::S_IFSOCK, 0),
             10 => plain(SFlag::S_IFCHR, makedev(1, random.pick(&[1, 3, 5]))),
             11 => plain(SFlag::S_IFBLK, makedev(7, 0)),
