@@ -11,7 +11,7 @@ MANUALS := $(wildcard docs/man/*.8)
 .DEFAULT_GOAL := help
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## Build the static release binary, target/release/urun
 	$(CARGO) build --release --locked
@@ -45,6 +45,11 @@ vm-stop: ## End the test machine
 test-root: prepare ## Run the tests that start containers, and no others
 	scripts/test --test behaviour
 
+test-security: prepare ## Run the attacks, the assembler against random trees (URUN_ASSEMBLER_SECONDS), the fuzzing, and no others
+	@scripts/packages fuzz
+	scripts/test --test security --test assembler
+	@scripts/fuzz $(FUZZ_SECONDS)
+
 test-long: prepare ## Run every test with many more random cases, and everything in the test machine in every way
 	PROPTEST_CASES=20000 scripts/test
 	scripts/test --vm --long
@@ -71,14 +76,9 @@ bench-tools: # Install the peers, and compile what the measuring takes
 	@$(CC) -O2 -static -o $(BENCH_TOOLS)/libseccomp benches/libseccomp.c -lseccomp
 
 FUZZ_SECONDS ?= 60
-fuzz: ## Fuzz every parser for FUZZ_SECONDS (60) each, from the kept corpus; installs cargo-fuzz
+fuzz: ## Fuzz every parser for FUZZ_SECONDS (60) each, from the kept corpus
 	@scripts/packages fuzz
-	@$(CARGO) fuzz --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-fuzz
-	@set -e; for target in $$($(CARGO) fuzz list); do \
-	     mkdir -p fuzz/work/$$target; echo "== $$target"; \
-	     $(CARGO) fuzz run --sanitizer none $$target fuzz/work/$$target fuzz/corpus/$$target -- \
-	         -max_total_time=$(FUZZ_SECONDS) -timeout=5 -rss_limit_mb=1024 -verbosity=0 -print_final_stats=1; \
-	 done
+	@scripts/fuzz $(FUZZ_SECONDS)
 
 demo: ## Run a real root file system in a user namespace and show both sides of it
 	@scripts/packages demo
@@ -92,4 +92,4 @@ install: build ## Install the binary and the manual page below DESTDIR and PREFI
 	install -D -m 0755 $(BINARY) $(DESTDIR)$(PREFIX)/bin/urun
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man8 $(MANUALS)
 
-.PHONY: help build check advisories test test-vm vm vm-stop test-root test-long prepare bench bench-quick bench-vm bench-tools fuzz demo man install
+.PHONY: help build check advisories test test-vm test-security vm vm-stop test-root test-long prepare bench bench-quick bench-vm bench-tools fuzz demo man install

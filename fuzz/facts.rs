@@ -12,6 +12,7 @@ use urun::{
         create::{Facts, Request, plan as decide},
     },
     spec::Config,
+    systemd::{Address, Instance, manager::About},
 };
 
 /// Root of a host with version 2 control groups and AppArmor.
@@ -22,6 +23,17 @@ pub fn root() -> Facts {
 /// Nobody in particular, without subordinate ids.
 pub fn ordinary() -> Facts {
     facts(1000, 0)
+}
+
+/// Root where systemd keeps the groups.
+pub fn managed() -> Facts {
+    let keeper = cgroup::Systemd {
+        instance: Instance::System,
+        address: Address::bus("/run/dbus/system_bus_socket"),
+        about: About { version: 257, control_group: String::new() },
+        placing: cgroup::unit::Placing::Birth,
+    };
+    Facts { systemd: Some(Ok(keeper)), ..root() }
 }
 
 fn facts(uid: u32, capabilities: u64) -> Facts {
@@ -37,6 +49,7 @@ fn facts(uid: u32, capabilities: u64) -> Facts {
             capabilities,
             permitted: capabilities,
             bounding: u64::MAX,
+            ignored: 0,
             initial: true,
         },
         namespaces: ns::plan::Facts {
@@ -45,9 +58,11 @@ fn facts(uid: u32, capabilities: u64) -> Facts {
             privileged: capabilities != 0,
             subordinate: None,
             joined: None,
-            legacy_cgroups: false,
+            setgroups_denied: false,
+            late_cgroup: false,
         },
         cgroups: Cgroups { unified: Some(unified), legacy: Vec::new() },
+        systemd: None,
         lsm: lsm::Facts { apparmor: Some(lsm::AppArmor::Unconfined), selinux: false },
     }
 }
@@ -60,7 +75,11 @@ pub fn plan(config: &Config, facts: &Facts) {
         root: mount::Root::Pivot,
         keyring: cred::Keyring::Callers,
         descriptors: Descriptors::default(),
-        driver: cgroup::plan::Driver::Cgroupfs,
+        hardened: facts.caller.euid != 0,
+        driver: match facts.systemd {
+            Some(_) => cgroup::plan::Driver::Systemd,
+            None => cgroup::plan::Driver::Cgroupfs,
+        },
     };
     if let Err(error) = decide(config, &request, facts) {
         assert!(!error.to_string().is_empty());

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // the helpers of tests are no `#[test]` functions
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -194,6 +195,91 @@ fn every_unsafe_block_says_why_it_is_sound() {
         }
     }
     none(&offences);
+}
+
+#[test]
+fn programs_are_started_where_that_is_the_task_and_never_by_a_shell() {
+    // newuidmap and newgidmap; ps; hooks; the sealed copy of urun itself; the container's program.
+    let allowed =
+        ["ns/apply.rs", "cmd/ps.rs", "sys/spawn.rs", "sys/seal.rs", "sys/exec.rs", "launch/process.rs"];
+    let starts = [
+        "Command::new",
+        "libc::exec",
+        "libc::fexec",
+        "SYS_exec",
+        "posix_spawn",
+        "exec::execve(",
+        "exec::fexecve(",
+    ];
+    let shells = ["libc::system", "popen", "/bin/sh", "\"sh\"", "\"bash\""];
+    let mut offences = Vec::new();
+    // The `Command` of the command line is clap's.
+    for source in sources().iter().filter(|source| !is_test(&source.path) && source.module() != "cli") {
+        let code = source.code();
+        let calls =
+            starts.iter().filter(|call| code.contains(**call) && !allowed.contains(&source.path.as_str()));
+        offences.extend(calls.map(|call| format!("src/{} has {call}", source.path)));
+        let names = shells.iter().filter(|name| code.contains(**name));
+        offences.extend(names.map(|name| format!("src/{} has {name}", source.path)));
+    }
+    none(&offences);
+}
+
+/// Whether a file is compiled for tests alone.
+fn is_test(path: &str) -> bool {
+    let file = path.rsplit('/').next().unwrap();
+    path.contains("/tests/")
+        || file.ends_with("tests.rs")
+        || matches!(file, "scratch.rs" | "real.rs" | "golden.rs" | "example.rs")
+}
+
+/// A package of Cargo.lock: name, version, and what it depends on, by name or by name and version.
+struct Locked {
+    name: String,
+    version: String,
+    needs: Vec<String>,
+}
+
+fn locked() -> Vec<Locked> {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.lock")).unwrap();
+    let lock: toml::Table = text.parse().unwrap();
+    let word = |value: &toml::Value| value.as_str().unwrap().to_owned();
+    let package = |package: &toml::Value| {
+        let needs = package.get("dependencies").and_then(toml::Value::as_array).into_iter().flatten();
+        Locked {
+            name: word(&package["name"]),
+            version: word(&package["version"]),
+            needs: needs.map(word).collect(),
+        }
+    };
+    lock["package"].as_array().unwrap().iter().map(package).collect()
+}
+
+#[test]
+fn every_crate_of_the_binary_has_been_looked_at() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let manifest: toml::Table = fs::read_to_string(root.join("Cargo.toml")).unwrap().parse().unwrap();
+    let locked = locked();
+    let mut ahead: Vec<String> = manifest["dependencies"].as_table().unwrap().keys().cloned().collect();
+    let mut needed = BTreeSet::new();
+    while let Some(need) = ahead.pop() {
+        // `syn` where there is one version, else `syn 2.0.1`.
+        let is_it = |it: &&Locked| it.name == need || format!("{} {}", it.name, it.version) == need;
+        for package in locked.iter().filter(is_it) {
+            if needed.insert(format!("| {} | {} |", package.name, package.version)) {
+                ahead.extend(package.needs.iter().cloned());
+            }
+        }
+    }
+    let table = fs::read_to_string(root.join("docs/dependencies.md")).unwrap();
+    let rows = table.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| crate "));
+    let rows: BTreeSet<_> = rows
+        .map(|row| format!("{}|", row.split_inclusive('|').take(3).collect::<String>().trim_end_matches('|')))
+        .collect();
+    let missing = needed.difference(&rows).map(|row| format!("docs/dependencies.md has no row {row}"));
+    let dead =
+        rows.difference(&needed).map(|row| format!("docs/dependencies.md has {row}, Cargo.lock has not"));
+    none(&missing.chain(dead).collect::<Vec<_>>());
 }
 
 #[test]

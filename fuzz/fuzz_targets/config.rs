@@ -1,4 +1,4 @@
-//! Any config.json gives a plan or an error, for root and for a caller without privileges.
+//! Any config.json gives a plan or an error, for root with and without systemd, and for a caller without privileges.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -10,7 +10,7 @@ mod facts;
 fuzz_target!(|bytes: &[u8]| {
     match spec::load(bytes) {
         Ok(config) => {
-            for facts in [facts::root(), facts::ordinary()] {
+            for facts in [facts::root(), facts::managed(), facts::ordinary()] {
                 facts::plan(&config, &facts);
             }
         }

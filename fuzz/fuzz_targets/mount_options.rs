@@ -32,7 +32,7 @@ fuzz_target!(|text: &str| {
         },
     });
     if let Ok(config) = spec::load(config.to_string().as_bytes()) {
-        for facts in [facts::root(), facts::ordinary()] {
+        for facts in [facts::root(), facts::managed(), facts::ordinary()] {
             facts::plan(&config, &facts);
         }
     }

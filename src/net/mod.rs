@@ -4,7 +4,7 @@
 //! the container's; it is never moved back.
 
 pub mod apply;
-mod message;
+pub mod message;
 pub mod plan;
 mod route;
 

@@ -80,7 +80,15 @@ fn ask(path: &Path, namespace: BorrowedFd<'_>, id: &str, ids: Ids) -> Result<()>
         }
     }
     answer.pop();
-    let answer: Value = serde_json::from_slice(&answer).map_err(Error::new).context("read the answer")?;
+    judge(&answer)
+}
+
+/// Reads an answer without its end.
+///
+/// # Errors
+/// It is a refusal, or no answer.
+pub fn judge(answer: &[u8]) -> Result<()> {
+    let answer: Value = serde_json::from_slice(answer).map_err(Error::new).context("read the answer")?;
     match answer.get("error") {
         None => Ok(()),
         Some(error) => {

@@ -139,7 +139,7 @@ impl Tree {
             0..=4 => link(&path, random),
             5 => drop(fs::create_dir(&path)),
             6 => drop(fs::create_dir(&path).map(|()| deep(&path, random))),
-            7 => drop(fs::write(&path, "hostile\n")),
+            7 => drop(File::create_new(&path)),
             8 | 15 | 16 => plain(SFlag::S_IFIFO, 0),
             9 => plain(SFlag::S_IFSOCK, 0),
             10 => plain(SFlag::S_IFCHR, makedev(1, random.pick(&[1, 3, 5]))),

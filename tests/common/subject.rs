@@ -116,7 +116,11 @@ pub fn run_limited(mut command: Command, dir: &std::path::Path) -> Output {
             break status;
         }
         if Instant::now() > deadline {
-            child.kill().unwrap();
+            // With the runtime's own processes: one that hangs would not notice that the others are gone.
+            let _ = nix::sys::signal::killpg(
+                nix::unistd::Pid::from_raw(child.id().cast_signed()),
+                nix::sys::signal::SIGKILL,
+            );
             child.wait().unwrap();
             let (stdout, stderr) = (std::fs::read_to_string(&out), std::fs::read_to_string(&err));
             panic!("still running at the deadline: {command:?}\nstdout: {stdout:?}\nstderr: {stderr:?}");

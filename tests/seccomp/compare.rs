@@ -3,13 +3,13 @@
 
 use crate::{
     bpf::{Call, Insn, facts, run},
+    justified::{Entry, entries, justified},
     oracle,
-    profile::ret,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use urun::{
     seccomp::{Unknown, compile, table::Row},
-    spec::seccomp::{Arch, Arg, Operator, Rule, Seccomp},
+    spec::seccomp::{Arch, Seccomp},
 };
 
 /// What a comparison found.
@@ -113,131 +113,6 @@ fn foreign(archs: &[Arch]) -> impl Iterator<Item = u32> {
 /// Our program in the interpreter's form.
 pub fn insns(program: &urun::seccomp::Program) -> Vec<Insn> {
     program.instructions.iter().map(|i| Insn { code: i.code, jt: i.jt, jf: i.jf, k: i.k }).collect()
-}
-
-/// One entry of a profile for one number: what it compares and what it gives.
-type Entry = (Vec<Arg>, u32);
-
-/// The entries of each number: each name, each alternative, the multiplexers.
-pub fn entries(profile: &Seccomp, arch: Arch) -> BTreeMap<u32, Vec<Entry>> {
-    let mut out: BTreeMap<u32, Vec<Entry>> = BTreeMap::new();
-    for rule in profile.syscalls.iter().filter(|rule| rule.action != profile.default_action) {
-        for name in &rule.names {
-            let Some(row) = Row::find(name) else { continue };
-            for args in alternatives(rule) {
-                if let Some(number) = row.number(arch) {
-                    out.entry(number).or_default().push((args.clone(), ret(rule.action)));
-                }
-                if let Some((multiplexer, call)) = multiplexed(name)
-                    && let Some(number) = Row::find(multiplexer).unwrap().number(arch)
-                {
-                    let mut args: Vec<_> = args.into_iter().filter(|arg| arg.index != 0).collect();
-                    args.push(Arg { index: 0, value: call, value_two: 0, op: Operator::Eq });
-                    out.entry(number).or_default().push((args, ret(rule.action)));
-                }
-            }
-        }
-    }
-    out
-}
-
-fn alternatives(rule: &Rule) -> Vec<Vec<Arg>> {
-    let indices: BTreeSet<_> = rule.args.iter().map(|arg| arg.index).collect();
-    if indices.len() < rule.args.len() {
-        return rule.args.iter().map(|arg| vec![*arg]).collect();
-    }
-    vec![rule.args.clone()]
-}
-
-/// socketcall(2) and ipc(2), written down a second time from linux/net.h and linux/ipc.h.
-fn multiplexed(name: &str) -> Option<(&'static str, u64)> {
-    const SOCKET: &[&str] = &[
-        "socket",
-        "bind",
-        "connect",
-        "listen",
-        "accept",
-        "getsockname",
-        "getpeername",
-        "socketpair",
-        "send",
-        "recv",
-        "sendto",
-        "recvfrom",
-        "shutdown",
-        "setsockopt",
-        "getsockopt",
-        "sendmsg",
-        "recvmsg",
-        "accept4",
-        "recvmmsg",
-        "sendmmsg",
-    ];
-    const IPC: &[(&str, u64)] = &[
-        ("semop", 1),
-        ("semget", 2),
-        ("semctl", 3),
-        ("semtimedop", 4),
-        ("msgsnd", 11),
-        ("msgrcv", 12),
-        ("msgget", 13),
-        ("msgctl", 14),
-        ("shmat", 21),
-        ("shmdt", 22),
-        ("shmget", 23),
-        ("shmctl", 24),
-    ];
-    if let Some(index) = SOCKET.iter().position(|call| *call == name) {
-        return Some(("socketcall", index as u64 + 1));
-    }
-    IPC.iter().find(|call| call.0 == name).map(|call| ("ipc", call.1))
-}
-
-/// The values that the text of the profile allows for a call: those of the entries that hold, or the default.
-fn justified(
-    profile: &Seccomp,
-    archs: &[Arch],
-    entries: &BTreeMap<u32, Vec<Entry>>,
-    arch: Arch,
-    call: &Call,
-) -> Vec<u32> {
-    let x32 = call.number >= 0x4000_0000;
-    if matches!(arch, Arch::X86_64 | Arch::X32) && x32 != (arch == Arch::X32) {
-        let other = if arch == Arch::X32 { Arch::X86_64 } else { Arch::X32 };
-        if !archs.contains(&other) {
-            return vec![if call.number == u32::MAX { ret(profile.default_action) } else { 0 }];
-        }
-        return justified(profile, archs, &self::entries(profile, other), other, call);
-    }
-    let wide = matches!(
-        arch,
-        Arch::X86_64
-            | Arch::Aarch64
-            | Arch::Mips64
-            | Arch::Mipsel64
-            | Arch::Ppc64
-            | Arch::Ppc64le
-            | Arch::S390x
-            | Arch::Parisc64
-            | Arch::Riscv64
-            | Arch::Loongarch64
-    );
-    let width = if wide { u64::MAX } else { u64::from(u32::MAX) };
-    let holds = |arg: &Arg| {
-        let (given, value) = (call.args[usize::from(arg.index)] & width, arg.value & width);
-        match arg.op {
-            Operator::Ne => given != value,
-            Operator::Lt => given < value,
-            Operator::Le => given <= value,
-            Operator::Eq => given == value,
-            Operator::Ge => given >= value,
-            Operator::Gt => given > value,
-            Operator::MaskedEq => given & value == arg.value_two & value,
-        }
-    };
-    let all = entries.get(&call.number).map_or(&[][..], Vec::as_slice);
-    let out: Vec<_> = all.iter().filter(|(args, _)| args.iter().all(holds)).map(|(_, ret)| *ret).collect();
-    if out.is_empty() { vec![ret(profile.default_action)] } else { out }
 }
 
 /// The calls to try on an architecture.

@@ -6,6 +6,7 @@
 mod bpf;
 mod compare;
 mod generate;
+mod justified;
 mod kernel;
 mod meaning;
 mod oracle;

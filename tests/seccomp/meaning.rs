@@ -3,7 +3,8 @@
 use crate::{
     bpf::{Call, Insn, facts, run},
     compare::insns,
-    profile::{golden, ret},
+    justified::ret,
+    profile::golden,
 };
 use urun::{
     seccomp::{Unknown, compile, table::Row},

@@ -2,7 +2,7 @@
 
 use crate::{
     bpf::{ALL, Insn, decode, facts},
-    profile::ret,
+    justified::ret,
 };
 use std::{
     collections::BTreeSet,

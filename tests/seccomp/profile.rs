@@ -112,17 +112,3 @@ fn arch(name: &str) -> Arch {
         other => panic!("{other}"),
     }
 }
-
-/// `SECCOMP_RET_*` of an action, independent of the compiler.
-pub fn ret(action: Action) -> u32 {
-    match action {
-        Action::KillThread => 0,
-        Action::KillProcess => 0x8000_0000,
-        Action::Trap => 0x0003_0000,
-        Action::Errno(n) => 0x0005_0000 | u32::from(n),
-        Action::Trace(n) => 0x7ff0_0000 | u32::from(n),
-        Action::Allow => 0x7fff_0000,
-        Action::Log => 0x7ffc_0000,
-        Action::Notify => 0x7fc0_0000,
-    }
-}
