@@ -7,7 +7,7 @@ use std::fmt;
 pub struct Range {
     /// The first id.
     pub start: u32,
-    /// How many; at least one, and none above `u32::MAX`.
+    /// How many; at least one, and none of them is `u32::MAX`, which is no id (user_namespaces(7)).
     pub count: u32,
 }
 
@@ -15,7 +15,7 @@ impl Range {
     /// The range that two numbers name, where there is one.
     pub fn parse(start: &str, count: &str) -> Option<Self> {
         let (start, count): (u32, u32) = (start.parse().ok()?, count.parse().ok()?);
-        (count > 0 && start.checked_add(count - 1).is_some()).then_some(Self { start, count })
+        (count > 0 && start.checked_add(count).is_some()).then_some(Self { start, count })
     }
 
     /// What [`fmt::Display`] wrote, as claims and records have it.

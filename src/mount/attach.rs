@@ -133,12 +133,12 @@ impl Assembler {
         parameters: &[Parameter],
     ) -> Result<()> {
         let brought;
-        let mount = match self.attached.iter().rev().find(|it| it.destination == destination) {
-            Some(earlier) => &earlier.mount,
-            None => {
-                brought = self.brought(destination)?;
-                &brought
-            }
+        let earlier = self.attached.iter().rev().find(|it| it.destination == destination);
+        let mount = if let Some(earlier) = earlier {
+            &earlier.mount
+        } else {
+            brought = self.brought(destination)?;
+            &brought
         };
         if !parameters.is_empty() {
             let superblock = Configuration::pick(mount.as_fd())?;
@@ -152,12 +152,13 @@ impl Assembler {
     /// parameters on the file system of the host that holds the image.
     fn brought(&self, destination: &Path) -> Result<OwnedFd> {
         let hint = "remount changes a mount of an earlier entry, by the same destination";
-        let mount = self.root.find(destination, Link::Refuse).map_err(|error| match error.errno() {
-            Some(libc::ELOOP) => {
-                error.context("a part of it is a symlink in the root file system").hint(hint)
+        let refused = |error: Error| {
+            if error.errno() != Some(libc::ELOOP) {
+                return error;
             }
-            _ => error,
-        })?;
+            error.context("a part of it is a symlink in the root file system").hint(hint)
+        };
+        let mount = self.root.find(destination, Link::Refuse).map_err(refused)?;
         match mount::mount_of(mount.as_fd())? {
             (_, true) => Ok(mount),
             (_, false) => Err(Error::new("nothing is mounted there").hint(hint)),

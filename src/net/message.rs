@@ -26,6 +26,7 @@ impl Request {
     }
 
     /// Adds an attribute; `value` is shorter than 64 KiB.
+    #[must_use]
     pub fn attribute(mut self, kind: u16, value: &[u8]) -> Self {
         self.0.resize(align(self.0.len()), 0);
         let length = u16::try_from(ATTRIBUTE + value.len()).unwrap_or(u16::MAX);

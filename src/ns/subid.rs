@@ -159,6 +159,7 @@ mod tests {
         assert_eq!(ranges_of(SUBUID, "bob", None), [range(165_536, 65_536)]);
         assert_eq!(ranges_of(SUBUID, "an", Some(100)), []);
         assert_eq!(ranges_of("root:0:4294967295", "root", Some(0)), [range(0, u32::MAX)]);
+        assert_eq!(ranges_of("root:4294967295:1", "root", Some(0)), []);
         assert_eq!(all_ranges(SUBUID).len(), 4, "broken lines are skipped");
     }
 

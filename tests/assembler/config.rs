@@ -50,7 +50,7 @@ pub fn randomise(config: &mut Value, volume: &Path, random: &mut Random) {
         paths.extend((0..random.below(4)).map(|_| json!(destination(random))));
     }
     if random.once_in(3) {
-        linux["devices"] = (0..1 + random.below(3)).map(|_| device(random)).collect();
+        linux["devices"] = (0..=random.below(3)).map(|_| device(random)).collect();
     }
     if random.once_in(4) {
         linux["rootfsPropagation"] =

@@ -62,14 +62,11 @@ fn main() {
                 catch_unwind(AssertUnwindSafe(|| round::run(&mut world, mode, &mut Random::new(seed))));
             let tally = tally.entry(name).or_default();
             tally.rounds += 1;
-            match outcome {
-                Ok(done) => tally.ran += u32::from(done),
-                Err(_) => {
-                    eprintln!(
-                        "assembler::{name} failed: URUN_ASSEMBLER_SEED={seed} URUN_ASSEMBLER_SECONDS=0"
-                    );
-                    failed.push(name);
-                }
+            if let Ok(done) = outcome {
+                tally.ran += u32::from(done);
+            } else {
+                eprintln!("assembler::{name} failed: URUN_ASSEMBLER_SEED={seed} URUN_ASSEMBLER_SECONDS=0");
+                failed.push(name);
             }
         }
         if failed.len() > 4 || (start.elapsed() >= time && (tally.len() == modes.len() || time.is_zero())) {

@@ -1,7 +1,7 @@
 //! One tree, one configuration, one run, and what is to be seen afterwards.
 
 use crate::{
-    common::{Bundle, ConsoleSocket, Mode, Traces, set_mode},
+    common::{Bundle, ConsoleSocket, Mode, Output, Traces, set_mode},
     config,
     random::Random,
     tree::Tree,
@@ -24,72 +24,73 @@ pub fn run(world: &mut World, mode: Mode, random: &mut Random) -> bool {
     fill(&volume);
     let seen = bundle.scratch().dir("seen", mode.caller(), 0o777);
     let table = seen.join("mountinfo");
-    let script = format!("cat /proc/self/mountinfo > {}", table.display());
     config::randomise(&mut bundle.config, &volume, random);
+    let script = format!("cat /proc/self/mountinfo > {}", table.display());
     bundle.config["hooks"]["createContainer"] =
         json!([{ "path": "/bin/busybox", "args": ["sh", "-c", script] }]);
     let terminal = random.once_in(4).then(|| {
         bundle.config["process"]["terminal"] = json!(true);
         ConsoleSocket::listen(&bundle.scratch().join("console"), mode.caller())
     });
-    let no_pivot = random.once_in(8);
-    let swapped = random.once_in(2);
     bundle.write();
     let mounted = (!mode.rootless()).then_some(volume.as_path());
-    let tree =
-        Tree::plant(&bundle.rootfs_dir(), mode.owner(), &config::paths(&bundle.config), mounted, random);
+    let aims = config::paths(&bundle.config);
+    let tree = Tree::plant(&bundle.rootfs_dir(), mode.owner(), &aims, mounted, random);
 
-    let before = points(Path::new("/proc/self/mountinfo"));
+    let before = points(Path::new(OWN_TABLE));
     world.watch.forget();
-    let done = AtomicBool::new(false);
-    let output = std::thread::scope(|scope| {
-        // Also when a call panics: the scope waits for its threads.
-        let _done = Done(&done);
-        if swapped {
-            scope.spawn(|| tree.swap_until(&done));
-        }
-        let flags: &[&str] = if no_pivot { &["--no-pivot"] } else { &[] };
-        match &terminal {
-            Some(socket) => {
-                let output = bundle
-                    .call(&[&["create", "--console-socket", socket.path()], flags, &[bundle.id()]].concat());
-                bundle.call(&["delete", "--force", bundle.id()]);
-                output
-            }
-            None => bundle.call(&[&["run"], flags, &[bundle.id()]].concat()),
-        }
-    });
+    let output = call(&bundle, terminal.as_ref(), &tree, random);
     let events = world.watch.take();
 
-    let own = [
-        bundle.rootfs_dir(),
-        volume,
-        seen,
-        bundle.state_root(),
-        bundle.scratch().join("run"),
-        bundle.scratch().join("io"),
-    ];
+    let run = bundle.scratch().join("run");
+    let own = [bundle.rootfs_dir(), volume, seen, run, bundle.scratch().join("io")];
     let offences: Vec<&Event> = events.iter().filter(|event| is_offence(event, &own)).collect();
     assert!(offences.is_empty(), "touched on the host: {offences:?}\n{}", output.stderr);
     world.is_untouched();
-    assert_eq!(points(Path::new("/proc/self/mountinfo")), before, "mounts of the host");
+    assert_eq!(points(Path::new(OWN_TABLE)), before, "mounts of the host");
     if table.exists() {
-        let (mut known, root) = (before, bundle.rootfs_dir());
-        let mut outside = points(&table);
-        // Each point as often as the host has it.
-        outside.retain(|point| match known.iter().position(|known| known == point) {
-            Some(at) => {
-                known.swap_remove(at);
-                false
-            }
-            None => !Path::new(point).starts_with(&root),
-        });
+        let outside = outside(points(&table), before, &bundle.rootfs_dir());
         assert!(outside.is_empty(), "mounted outside the root: {outside:?}");
     }
     let left = Traces::of(&bundle);
     assert_eq!(Traces { mounts: Vec::new(), ..left }, Traces::default(), "left behind");
     judge(output.code, &output.stderr);
     output.code == 0
+}
+
+const OWN_TABLE: &str = "/proc/self/mountinfo";
+
+/// `run`, or `create` with a terminal and `delete`.
+fn call(bundle: &Bundle, terminal: Option<&ConsoleSocket>, tree: &Tree, random: &mut Random) -> Output {
+    let flags: &[&str] = if random.once_in(8) { &["--no-pivot"] } else { &[] };
+    let swapped = random.once_in(2);
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        // Also when a call panics: the scope waits for its threads.
+        let _done = Done(&done);
+        if swapped {
+            scope.spawn(|| tree.swap_until(&done));
+        }
+        let Some(socket) = terminal else {
+            return bundle.call(&[&["run"], flags, &[bundle.id()]].concat());
+        };
+        let output =
+            bundle.call(&[&["create", "--console-socket", socket.path()], flags, &[bundle.id()]].concat());
+        bundle.call(&["delete", "--force", bundle.id()]);
+        output
+    })
+}
+
+/// The mount points that are neither the host's, each as often as the host has it, nor below the root.
+fn outside(mut points: Vec<String>, mut known: Vec<String>, root: &Path) -> Vec<String> {
+    points.retain(|point| match known.iter().position(|known| known == point) {
+        Some(at) => {
+            known.swap_remove(at);
+            false
+        }
+        None => !Path::new(point).starts_with(root),
+    });
+    points
 }
 
 /// Ends the thread that swaps.

@@ -109,7 +109,7 @@ impl Tree {
         random: &mut Random,
     ) -> Self {
         let mut tree = Self { root: root.to_owned(), immutable: Vec::new(), pairs: Vec::new() };
-        for _ in 0..1 + random.below(10) {
+        for _ in 0..=random.below(10) {
             tree.plant_one(&place(aims, random), owner, volume, random);
         }
         for _ in 0..4 {
@@ -147,7 +147,7 @@ impl Tree {
             12 => drop(fs::create_dir(&path).map(|()| set_mode(&path, 0))),
             13 => self.make_immutable(&path),
             _ => {
-                volume.map_or_else(|| plain(SFlag::S_IFREG, 0), |volume| mount_inside(&path, volume, random))
+                volume.map_or_else(|| plain(SFlag::S_IFREG, 0), |volume| mount_inside(&path, volume, random));
             }
         }
         own(&path, owner);
