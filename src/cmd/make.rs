@@ -183,6 +183,7 @@ fn record(request: &CreateRequest, config: &Config, plan: &Plan, entry: &Entry, 
     record.annotations.clone_from(&config.annotations);
     record.owner = caller.euid;
     record.driver = request.driver;
+    record.mounts = Some(plan.namespaces.mounts.word().to_owned());
     record.pid_namespace = match plan.namespaces.makes(NamespaceKind::Pid) {
         true => PidNamespace::Own,
         false => PidNamespace::Shared,

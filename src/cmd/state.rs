@@ -33,6 +33,7 @@ mod tests {
         record.created = "2026-11-21T22:03:29.000000001Z".to_owned();
         record.annotations.insert("k".to_owned(), "v".to_owned());
         record.stage = Stage::Created;
+        record.mounts = Some("locked".to_owned());
         let own = Init::identify(&Proc::open().unwrap(), std::process::id().cast_signed()).unwrap();
         for (init, pid, status) in [(own, own.pid, "running"), (Init { start_time: 1, ..own }, 0, "stopped")]
         {
@@ -50,7 +51,8 @@ mod tests {
   "owner": "root",
   "annotations": {{
     "k": "v"
-  }}
+  }},
+  "mounts": "locked"
 }}
 "#
             );

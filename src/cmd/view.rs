@@ -62,7 +62,7 @@ pub fn unfinished(entry: &Entry) -> Error {
 impl Serialize for View {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         let record = &self.record;
-        let mut object = serializer.serialize_struct("State", 10)?;
+        let mut object = serializer.serialize_struct("State", 11)?;
         object.serialize_field("ociVersion", &record.oci_version)?;
         object.serialize_field("id", record.id.as_str())?;
         object.serialize_field("pid", &self.pid())?;
@@ -74,9 +74,11 @@ impl Serialize for View {
         object.serialize_field("annotations", &record.annotations)?;
         // Not an annotation, which would look like one of config.json: "The state MAY include additional properties"
         // (runtime.md, State), as crun's `systemd-scope` is one.
-        match &record.proc {
-            Some(word) => object.serialize_field("proc", word)?,
-            None => object.skip_field("proc")?,
+        for (name, word) in [("proc", &record.proc), ("mounts", &record.mounts)] {
+            match word {
+                Some(word) => object.serialize_field(name, word)?,
+                None => object.skip_field(name)?,
+            }
         }
         object.end()
     }

@@ -128,6 +128,16 @@ pub enum Mounts {
     Joined,
 }
 
+impl Mounts {
+    /// What `state` says: whether the kernel holds the mounts against root inside, whatever capabilities it has.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Locked => "locked",
+            Self::Unlocked | Self::Shared | Self::Joined => "unlocked",
+        }
+    }
+}
+
 /// An existing namespace to join.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Join {

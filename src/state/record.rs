@@ -41,6 +41,9 @@ pub struct Record {
     pub pid_namespace: PidNamespace,
     /// The word for what it has as its /proc, once it stands; none where config.json asks for no procfs there.
     pub proc: Option<String>,
+    /// The word for whether root inside can undo the mounts that the container starts with; none in the record of a program
+    /// that did not tell.
+    pub mounts: Option<String>,
     /// Whether the container is hardened, so that what is executed in it later is so too.
     pub hardened: bool,
     /// What manages the container's cgroup.
@@ -141,6 +144,7 @@ impl Record {
             init: None,
             pid_namespace: PidNamespace::Own,
             proc: None,
+            mounts: None,
             hardened: false,
             driver: Driver::default(),
             cgroup: Value::Null,
@@ -174,6 +178,7 @@ impl Record {
             ("init", init.unwrap_or_default()),
             ("pidNamespace", self.pid_namespace.word().into()),
             ("proc", self.proc.as_deref().into()),
+            ("mounts", self.mounts.as_deref().into()),
             ("hardened", self.hardened.into()),
             ("driver", self.driver.word().into()),
             ("cgroup", self.cgroup.clone()),
@@ -207,7 +212,8 @@ impl Record {
             stage: fields.word("stage")?,
             init: fields.init()?,
             pid_namespace: fields.word("pidNamespace")?,
-            proc: fields.proc()?,
+            proc: fields.told("proc")?,
+            mounts: fields.told("mounts")?,
             hardened: fields.flag("hardened")?,
             driver: fields.word("driver")?,
             cgroup: fields.take("cgroup"),
@@ -264,11 +270,11 @@ impl Fields {
         W::from_word(&word).ok_or_else(|| wrong(name, &word.into()))
     }
 
-    fn proc(&mut self) -> Result<Option<String>> {
-        match self.take("proc") {
+    fn told(&mut self, name: &str) -> Result<Option<String>> {
+        match self.take(name) {
             Value::Null => Ok(None),
             Value::String(word) => Ok(Some(word)),
-            other => Err(wrong("proc", &other)),
+            other => Err(wrong(name, &other)),
         }
     }
 
@@ -343,6 +349,7 @@ mod tests {
         record.stage = Stage::Created;
         record.driver = Driver::Disabled;
         record.proc = Some("outer".to_owned());
+        record.mounts = Some("locked".to_owned());
         record.pid_namespace = PidNamespace::Shared;
         record.hardened = true;
         assert_eq!(Record::decode(&record.encode().unwrap()).unwrap(), record);

@@ -24,7 +24,7 @@ pub use console::{ConsoleSocket, Pty, read_until, receive_fd};
 pub use container::Container;
 pub use host::{CAPABILITIES, Mount, Proc, cgroup_dir, has_cap_sys_resource, host_mounts, lsm, mounts_below};
 pub use limits::{cgroup_file, is_v1, limit_of, limits_are};
-pub use mode::{Driver, Mode, PinnedNamespaces, driver};
+pub use mode::{Driver, Mode, POD_BASE, PinnedNamespaces, driver};
 pub use replay::{Replay, recorded};
 pub use scratch::{Scratch, deadline, set_mode, wait_until};
 pub use subject::{Output, Subject, only_ours, run_limited, subject};

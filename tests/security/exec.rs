@@ -78,8 +78,9 @@ in_modes! {
     }
 }
 
-fn attacker(to: &Path) {
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/security/exec_attacker.c");
+/// Compiles a program of this directory.
+pub fn attacker(source: &str, to: &Path) {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/security").join(source);
     let status = Command::new("gcc").args(["-O2", "-static", "-o"]).arg(to).arg(source).status().unwrap();
     assert!(status.success());
 }
@@ -93,7 +94,7 @@ in_modes! {
         }
         let powers = json!(["CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH"]);
         let container = Bundle::new(mode)
-            .rootfs(|root| attacker(&root.join("bin/attacker")))
+            .rootfs(|root| attacker("exec_attacker.c", &root.join("bin/attacker")))
             .put("/process/capabilities", json!({"bounding": powers, "effective": powers, "permitted": powers}))
             .args(["attacker"])
             .start();

@@ -25,12 +25,17 @@ fn held(process: Proc) -> Vec<(u32, String)> {
 
 /// Lets the command hold 200 descriptors of the host's root directory that are not close-on-exec.
 pub fn leak(command: &mut Command) {
-    let root = File::open("/").unwrap();
+    leak_file(command, "/");
+}
+
+/// Lets the command hold 200 descriptors of a file that are not close-on-exec.
+pub fn leak_file(command: &mut Command, path: &str) {
+    let file = File::open(path).unwrap();
     // SAFETY: dup2 is safe between fork and exec.
     unsafe {
         command.pre_exec(move || {
             for copy in 100..300 {
-                if libc::dup2(root.as_raw_fd(), copy) == -1 {
+                if libc::dup2(file.as_raw_fd(), copy) == -1 {
                     return Err(std::io::Error::last_os_error());
                 }
             }

@@ -14,6 +14,8 @@ mod canary;
 mod crash;
 mod exec;
 mod identity;
+mod keys;
 mod leaks;
 mod paths;
+mod root_inside;
 mod syntax;
