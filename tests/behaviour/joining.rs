@@ -2,7 +2,7 @@
 //! owns what is joined. Seen from the host.
 
 use crate::common::*;
-use crate::namespaces::{host, owner_of, pod};
+use crate::namespaces::{host, pod};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
@@ -94,7 +94,7 @@ fn stands(container: &Container, what: &str, joined: &[(&str, String)]) {
     let new =
         ["mnt", "cgroup", "pid"].into_iter().filter(|file| !joined.iter().any(|(kind, _)| kind == file));
     for file in new {
-        assert_eq!(owner_of(process, file), process.ns("user"), "{what}: owner of the {file} namespace");
+        assert_eq!(process.ns_owner(file), process.ns("user"), "{what}: owner of the {file} namespace");
     }
     let volume = process.mount("/mnt/volume");
     assert!(volume.has("idmapped"), "{what}: {volume:?}");

@@ -35,24 +35,10 @@ in_modes! {
         }
         let container = Bundle::new(mode).start();
         for (name, file) in KINDS.iter().filter(|(name, _)| *name != "user" && *name != "cgroup") {
-            let owner = owner_of(container.proc(), file);
+            let owner = container.proc().ns_owner(file);
             assert_eq!(owner, container.proc().ns("user"), "owner of the {name} namespace");
         }
     }
-}
-
-/// The user namespace that owns a namespace, as ioctl_ns(2) tells it.
-pub(crate) fn owner_of(process: Proc, file: &str) -> String {
-    use std::os::fd::{AsRawFd, FromRawFd};
-    use std::os::unix::fs::MetadataExt;
-    const NS_GET_USERNS: nix::libc::c_ulong = 0xb701;
-    let namespace = std::fs::File::open(process.path("ns").join(file)).unwrap();
-    // SAFETY: the descriptor is open, and the request takes no argument.
-    let owner = unsafe { nix::libc::ioctl(namespace.as_raw_fd(), NS_GET_USERNS) };
-    assert!(owner >= 0, "{file}: {}", std::io::Error::last_os_error());
-    // SAFETY: the kernel just made this descriptor for this call.
-    let owner = unsafe { std::fs::File::from_raw_fd(owner) };
-    format!("user:[{}]", owner.metadata().unwrap().ino())
 }
 
 in_modes! {
@@ -158,8 +144,8 @@ fn a_pods_user_namespace_is_joined_with_the_namespaces_it_owns() {
         assert_eq!(container.proc().ns(file), Proc(pinned.pid()).ns(file), "{file}");
     }
     assert_eq!(container.proc().map("uid_map"), [[0, 131_072, 65536]]);
-    assert_eq!(owner_of(container.proc(), "pid"), container.proc().ns("user"));
-    assert_eq!(owner_of(container.proc(), "mnt"), container.proc().ns("user"));
+    assert_eq!(container.proc().ns_owner("pid"), container.proc().ns("user"));
+    assert_eq!(container.proc().ns_owner("mnt"), container.proc().ns("user"));
 }
 
 #[test]

@@ -141,6 +141,22 @@ impl Proc {
         std::fs::read_link(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display())).display().to_string()
     }
 
+    /// The user namespace that owns a namespace, as ioctl_ns(2) tells it.
+    #[track_caller]
+    #[allow(unsafe_code)] // the kernel tells it in no other way
+    pub fn ns_owner(self, kind: &str) -> String {
+        use std::os::fd::{AsRawFd, FromRawFd};
+        use std::os::unix::fs::MetadataExt;
+        const NS_GET_USERNS: nix::libc::c_ulong = 0xb701;
+        let namespace = std::fs::File::open(self.path("ns").join(kind)).unwrap();
+        // SAFETY: the descriptor is open, and the request takes no argument.
+        let owner = unsafe { nix::libc::ioctl(namespace.as_raw_fd(), NS_GET_USERNS) };
+        assert!(owner >= 0, "{kind}: {}", std::io::Error::last_os_error());
+        // SAFETY: the kernel just made this descriptor for this call.
+        let owner = unsafe { std::fs::File::from_raw_fd(owner) };
+        format!("user:[{}]", owner.metadata().unwrap().ino())
+    }
+
     /// `(soft, hard)` of a line of `/proc/PID/limits`, such as `Max open files`.
     #[track_caller]
     pub fn limit(self, name: &str) -> (String, String) {

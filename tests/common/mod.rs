@@ -6,6 +6,7 @@
 // Every test crate that includes this module uses another part of it.
 #![allow(dead_code, unused_imports, unused_macros)]
 
+mod apparmor;
 mod bundle;
 mod config;
 mod console;
@@ -18,6 +19,7 @@ mod scratch;
 mod subject;
 mod traces;
 
+pub use apparmor::Profile;
 pub use bundle::{Bundle, copy_program, own_tree};
 pub use config::{CHROMIUM_SAFE_CAPS, DEFAULT_CAPS, MASKED, READONLY, caps, set};
 pub use console::{ConsoleSocket, Pty, read_until, receive_fd};

@@ -10,12 +10,15 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod audit;
 mod canary;
 mod crash;
 mod exec;
 mod identity;
 mod keys;
 mod leaks;
+mod nested;
 mod paths;
+mod pods;
 mod root_inside;
 mod syntax;
