@@ -198,7 +198,8 @@ impl Audit<'_> {
         for mount in &mounts {
             self.same(&format!("propagation of {}", mount.point), mount.propagation.is_empty(), true);
             if !known.contains(&mount.point) && !mount.point.starts_with("/sys/fs/cgroup/") {
-                self.wrong.push(format!("{} is mounted on {} and nobody asked for it", mount.kind, mount.point));
+                self.wrong
+                    .push(format!("{} is mounted on {} and nobody asked for it", mount.kind, mount.point));
             }
         }
     }

@@ -61,11 +61,14 @@ fn with_descriptor(bundle: &Bundle, place: &PathBuf) -> String {
     bundle.write();
     let directory = File::open(place).unwrap();
     let mut command = bundle.command(&["run", "--userns", "auto", "--preserve-fds", "1", bundle.id()]);
-    // SAFETY: dup2 is safe between fork and exec.
+    // SAFETY: fcntl and dup2 are safe between fork and exec.
     unsafe {
-        command.pre_exec(move || match libc::dup2(directory.as_raw_fd(), 3) {
-            -1 => Err(std::io::Error::last_os_error()),
-            _ => Ok(()),
+        // Not onto itself, which would leave it close-on-exec.
+        command.pre_exec(move || {
+            match libc::dup2(libc::fcntl(directory.as_raw_fd(), libc::F_DUPFD, 10), 3) {
+                -1 => Err(std::io::Error::last_os_error()),
+                _ => Ok(()),
+            }
         });
     }
     bundle.call_command(command).ok().stdout

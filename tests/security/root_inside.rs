@@ -129,9 +129,10 @@ impl Drop for Bystander {
 /// The container uses the host's pid namespace, and sees its processes.
 fn with_host_pids(bundle: Bundle) -> Bundle {
     let options = ["rbind", "nosuid", "noexec", "nodev"];
-    bundle
-        .namespace("pid", None)
-        .put("/mounts/0", json!({"destination": "/proc", "type": "bind", "source": "/proc", "options": options}))
+    bundle.namespace("pid", None).put(
+        "/mounts/0",
+        json!({"destination": "/proc", "type": "bind", "source": "/proc", "options": options}),
+    )
 }
 
 in_modes! {
@@ -254,12 +255,11 @@ in_modes! {
             return;
         }
         let bundle = || trying("mounts", Bundle::new(mode)).put("/process/capabilities", caps(&CAPABILITIES));
-        match mode.userns() {
-            true => is_unlocked(bundle().put("/annotations/io.urun.mounts", json!("unlocked")), "annotation"),
-            false => {
-                let admin = caps(&[DEFAULT_CAPS, &["CAP_SYS_ADMIN"]].concat());
-                is_unlocked(bundle().put("/process/capabilities", admin), "no user namespace");
-            }
+        if mode.userns() {
+            is_unlocked(bundle().put("/annotations/io.urun.mounts", json!("unlocked")), "annotation");
+        } else {
+            let admin = caps(&[DEFAULT_CAPS, &["CAP_SYS_ADMIN"]].concat());
+            is_unlocked(bundle().put("/process/capabilities", admin), "no user namespace");
         }
         if mode.rootless() {
             let first = Bundle::new(mode).start();
