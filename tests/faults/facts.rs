@@ -1,0 +1,59 @@
+//! What guards a container, as the host sees it, in a text that is the same for each one made from the same config.json.
+
+use crate::common::{Bundle, Proc, cgroup_dir, host_mounts};
+use std::fmt::Write as _;
+
+/// The lines of /proc/PID/status that say what a process may do.
+pub const RIGHTS: [&str; 11] = [
+    "Uid", "Gid", "Groups", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp", "Umask",
+];
+const NAMESPACES: [&str; 7] = ["user", "mnt", "pid", "net", "ipc", "uts", "cgroup"];
+
+/// Everything about a running container that a fault must not take away unseen.
+pub fn of(bundle: &Bundle, init: Proc) -> String {
+    let mut text = String::new();
+    for field in RIGHTS {
+        writeln!(text, "{field}: {}", init.status(field)).unwrap();
+    }
+    let own = Proc(std::process::id());
+    for kind in NAMESPACES {
+        writeln!(text, "{kind} namespace: own {}", init.ns(kind) != own.ns(kind)).unwrap();
+    }
+    for mount in init.mounts() {
+        let (root, point, kind) = (&mount.root, &mount.point, &mount.kind);
+        // A shared one would have the number of its peer group.
+        writeln!(text, "{kind} {root} on {point} {:?} {:?}", mount.options, mount.super_options).unwrap();
+    }
+    for file in ["limits", "oom_score_adj", "uid_map", "gid_map", "setgroups", "cgroup"] {
+        writeln!(text, "{file}: {}", init.read(file)).unwrap();
+    }
+    writeln!(text, "descriptors: {:?}", init.fds()).unwrap();
+    writeln!(text, "environment: {:?}", init.env()).unwrap();
+    for link in ["cwd", "exe"] {
+        writeln!(text, "{link}: {:?}", std::fs::read_link(init.path(link)).unwrap()).unwrap();
+    }
+    if bundle.mode().cgroups() {
+        for (controller, file) in [("pids", "pids.max"), ("memory", "memory.limit_in_bytes"), ("devices", "devices.list")] {
+            let v1 = host_mounts().iter().any(|mount| mount.kind == "cgroup" && mount.super_has(controller));
+            let name = if v1 { controller } else { "" };
+            let dir = cgroup_dir(name, &init.cgroup(name)).unwrap();
+            let value = std::fs::read_to_string(dir.join(file)).unwrap_or_default();
+            writeln!(text, "{file}: {value}").unwrap();
+        }
+    }
+    text
+}
+
+/// The lines in which two such texts differ.
+pub fn difference(expected: &str, found: &str) -> Option<String> {
+    if expected == found {
+        return None;
+    }
+    let only = |these: &str, those: &str, sign: char| -> Vec<String> {
+        let those: Vec<&str> = those.lines().collect();
+        these.lines().filter(|line| !those.contains(line)).map(|line| format!("{sign}{line}")).collect()
+    };
+    let mut lines = only(expected, found, '-');
+    lines.extend(only(found, expected, '+'));
+    Some(if lines.is_empty() { "the order of lines".to_owned() } else { lines.join("\n") })
+}

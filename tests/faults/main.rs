@@ -1,0 +1,95 @@
+//! Faults at every system call (SEC-95): a tracer follows a call of the runtime with all its processes, then the call is
+//! repeated with one of them killed at its n-th system call, or with that call made to fail by an errno of its manual page.
+//! Afterwards the call has either done everything, guards included, or said in a sentence what failed; and nothing is left
+//! that `delete --force` does not clear.
+//!
+//! Every fault takes minutes; a test takes a spread sample of as many seconds as `URUN_TEST_FAULTS` says (five without it),
+//! which begins elsewhere each time. `URUN_TEST_FAULTS=all` tries every one.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // the helpers of tests are no `#[test]` functions
+#![allow(clippy::needless_pass_by_value)] // `json!(…)` and fresh commands are handed over
+#![allow(clippy::unreadable_literal)] // modes and masks are read as they are printed
+#![allow(unsafe_code)] // ptrace(2)
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod errnos;
+mod facts;
+mod sample;
+mod tracer;
+mod verb;
+
+use common::{Mode, in_modes};
+use tracer::Fault;
+use verb::Verb;
+
+in_modes! {
+    [root root_userns rootless_one rootless_range]
+    fn sec_95_create_killed_at_any_call_leaves_what_delete_clears(mode) {
+        killed(mode, Verb::Create);
+    }
+}
+
+in_modes! {
+    [root root_userns rootless_one rootless_range]
+    fn sec_95_start_killed_at_any_call_leaves_what_delete_clears(mode) {
+        killed(mode, Verb::Start);
+    }
+}
+
+in_modes! {
+    [root root_userns rootless_one rootless_range]
+    fn sec_95_exec_killed_at_any_call_leaves_the_container_alone(mode) {
+        killed(mode, Verb::Exec);
+    }
+}
+
+in_modes! {
+    [root root_userns rootless_one rootless_range]
+    fn sec_95_delete_killed_at_any_call_is_taken_up_by_the_next(mode) {
+        killed(mode, Verb::Delete);
+    }
+}
+
+in_modes! {
+    [root root_userns rootless_one rootless_range]
+    fn sec_95_create_with_any_call_refused_is_whole_or_undone(mode) {
+        refused(mode, Verb::Create);
+    }
+}
+
+in_modes! {
+    [root root_userns rootless_one rootless_range]
+    fn sec_95_start_with_any_call_refused_is_whole_or_says_why(mode) {
+        refused(mode, Verb::Start);
+    }
+}
+
+in_modes! {
+    [root root_userns rootless_one rootless_range]
+    fn sec_95_exec_with_any_call_refused_is_whole_or_says_why(mode) {
+        refused(mode, Verb::Exec);
+    }
+}
+
+in_modes! {
+    [root root_userns rootless_one rootless_range]
+    fn sec_95_delete_with_any_call_refused_is_whole_or_says_why(mode) {
+        refused(mode, Verb::Delete);
+    }
+}
+
+/// Each process of the call is killed at each of its system calls.
+fn killed(mode: Mode, verb: Verb) {
+    sample::run(mode, verb, |_| vec![Fault::Kill]);
+}
+
+/// Each system call of ours fails once with each errno that it can give.
+fn refused(mode: Mode, verb: Verb) {
+    // What the C library and Rust's do before `main` is not ours, and its failure is an abort that has made nothing yet.
+    sample::run(mode, verb, |call| match call.in_main {
+        true => errnos::of(call.number).iter().map(|&errno| Fault::Fail(errno)).collect(),
+        false => Vec::new(),
+    });
+}

@@ -1,0 +1,287 @@
+//! A verb with a fault in it, and what must be true afterwards.
+
+use crate::common::{Bundle, Mode, Output, Proc, Traces, sweep, wait_until};
+use crate::facts;
+use crate::tracer::{self, Call, Fault, Trace};
+use serde_json::{Value, json};
+
+/// What is called under the tracer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// `create`
+    Create,
+    /// `start` of a created container.
+    Start,
+    /// `exec` in a running one, which serves for all.
+    Exec,
+    /// `delete --force` of a running one.
+    Delete,
+}
+
+/// What a process of exec says of itself.
+const CONFESSION: &str = "grep -E '^(Uid|Gid|Groups|Cap|NoNewPrivs|Seccomp|Umask)' /proc/self/status; \
+     cat /proc/self/limits /proc/self/oom_score_adj; sed 's/^[0-9]*//' /proc/self/cgroup; ls /proc/self/fd | head -n 3; env; pwd";
+
+/// A bundle, and what is true of its container where nothing goes wrong.
+pub struct Stage {
+    bundle: Bundle,
+    verb: Verb,
+    guards: String,
+    confession: String,
+    /// The container of [`Verb::Exec`].
+    running: Option<Proc>,
+}
+
+type Result<T> = std::result::Result<T, String>;
+
+fn bundle(mode: Mode) -> Bundle {
+    let filter = json!({
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{"names": ["kexec_load", "swapon"], "action": "SCMP_ACT_ERRNO"}],
+    });
+    let bundle = Bundle::new(mode)
+        .put("/linux/seccomp", filter)
+        .put("/process/rlimits", json!([{"type": "RLIMIT_NOFILE", "soft": 500, "hard": 600}]))
+        .put("/process/oomScoreAdj", json!(500))
+        .put("/process/user/umask", json!(0o27));
+    let volume = bundle.scratch().dir("volume", mode.owner(), 0o755);
+    let bundle = bundle.mount("bind", volume, "/mnt", &["bind", "ro", "nosuid"]);
+    let bundle = match mode.many_ids() {
+        true => bundle.put("/process/user/additionalGids", json!([7])),
+        false => bundle,
+    };
+    let limited = mode.cgroups() && !mode.rootless();
+    let bundle = match limited {
+        true => bundle
+            .put("/linux/resources/pids", json!({"limit": 40}))
+            .put("/linux/resources/memory", json!({"limit": 256 << 20})),
+        false => bundle,
+    };
+    bundle.write();
+    bundle
+}
+
+impl Stage {
+    pub fn new(mode: Mode, verb: Verb) -> Self {
+        let bundle = bundle(mode);
+        bundle.call(&["create", bundle.id()]).ok();
+        bundle.call(&["start", bundle.id()]).ok();
+        let init = init(&bundle);
+        let guards = facts::of(&bundle, init);
+        let confession = bundle.call(&["exec", bundle.id(), "sh", "-c", CONFESSION]).ok().stdout;
+        bundle.call(&["delete", "--force", bundle.id()]).ok();
+        Traces::none_of(&bundle);
+        assert!(guards.contains("Seccomp: 2") && guards.contains("NoNewPrivs: 1"), "{guards}");
+        assert!(guards.contains("on /proc/keys"), "{guards}");
+        Self { bundle, verb, guards, confession, running: None }
+    }
+
+    /// The verb once, with a fault in it; what is not as it should be afterwards.
+    pub fn attempt(&mut self, fault: Option<(Call, Fault)>) -> Result<Trace> {
+        let init = match self.verb {
+            Verb::Create => None,
+            Verb::Exec => Some(self.running()),
+            Verb::Start | Verb::Delete => Some(self.made()),
+        };
+        let id = self.bundle.id();
+        let command = self.bundle.command(&match self.verb {
+            Verb::Create => vec!["create", id],
+            Verb::Start => vec!["start", id],
+            Verb::Delete => vec!["delete", "--force", id],
+            Verb::Exec => vec!["exec", id, "sh", "-c", CONFESSION],
+        });
+        let trace = tracer::trace(command, &self.bundle.scratch().join("io"), fault);
+        if trace.hung {
+            return Err(format!("it did not end: {}", trace.output.stderr));
+        }
+        self.state_is_whole()?;
+        let killed = trace.struck && fault.is_some_and(|(call, fault)| fault == Fault::Kill && call.process == 0);
+        match trace.output.code {
+            _ if killed => {}
+            0 => self.complete(&trace.output, init)?,
+            _ => {
+                if !trace.struck {
+                    return Err(format!("it failed without the fault: {}", trace.output.stderr));
+                }
+                told(&trace.output, fault.map(|(_, fault)| fault))?;
+                if self.verb == Verb::Create {
+                    self.ended(&trace)?;
+                    self.nothing_left("by the failed create")?;
+                }
+            }
+        }
+        match (self.verb, init) {
+            (Verb::Exec, Some(init)) => self.unharmed(&trace, init)?,
+            (verb, init) => {
+                if let (Verb::Start, Some(init)) = (verb, init) {
+                    self.dead_or_guarded(init)?;
+                }
+                self.cleared(&trace)?;
+            }
+        }
+        Ok(trace)
+    }
+
+    /// A fresh bundle, after a failure that may have spoiled this one.
+    pub fn renew(&mut self) {
+        sweep(self.bundle.id());
+        *self = Self::new(self.bundle.mode(), self.verb);
+    }
+
+    fn running(&mut self) -> Proc {
+        if let Some(init) = self.running {
+            return init;
+        }
+        let init = self.made();
+        self.bundle.call(&["start", self.bundle.id()]).ok();
+        *self.running.insert(init)
+    }
+
+    fn made(&self) -> Proc {
+        self.bundle.call(&["create", self.bundle.id()]).ok();
+        if self.verb == Verb::Delete {
+            self.bundle.call(&["start", self.bundle.id()]).ok();
+        }
+        init(&self.bundle)
+    }
+
+    /// The record is replaced as a whole.
+    fn state_is_whole(&self) -> Result<()> {
+        let path = self.bundle.state_root().join(self.bundle.id()).join("state.json");
+        match std::fs::read(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(format!("state.json: {error}")),
+            Ok(bytes) => match serde_json::from_slice::<Value>(&bytes) {
+                Ok(_) => Ok(()),
+                Err(error) => Err(format!("state.json is torn: {error}")),
+            },
+        }
+    }
+
+    /// A call that says it has worked has done everything.
+    fn complete(&self, output: &Output, init: Option<Proc>) -> Result<()> {
+        match (self.verb, init) {
+            (Verb::Create, _) => {
+                let init = self::init(&self.bundle);
+                let start = self.bundle.call(&["start", self.bundle.id()]);
+                if start.code != 0 {
+                    return Err(format!("what was created cannot be started: {}", start.stderr));
+                }
+                self.guarded(init)
+            }
+            (Verb::Start, Some(init)) => self.guarded(init),
+            (Verb::Exec, _) => match facts::difference(&self.confession, &output.stdout) {
+                None => Ok(()),
+                Some(lines) => Err(format!("exec succeeded, and its process differs:\n{lines}\n{}", output.stderr)),
+            },
+            _ => self.nothing_left("by a delete that says it has worked"),
+        }
+    }
+
+    fn guarded(&self, init: Proc) -> Result<()> {
+        match facts::difference(&self.guards, &facts::of(&self.bundle, init)) {
+            None => Ok(()),
+            Some(lines) => Err(format!("the container runs, and differs:\n{lines}")),
+        }
+    }
+
+    /// After a start that failed or was killed: no container, one that waits still, or one with every guard.
+    fn dead_or_guarded(&self, init: Proc) -> Result<()> {
+        let program = || std::fs::read_link(init.path("exe")).is_ok_and(|path| path.ends_with("bin/busybox"));
+        let waits = || self.bundle.state_root().join(self.bundle.id()).join("start").exists();
+        wait_until("init has heard", || !init.alive() || program() || waits());
+        if init.alive() && program() { self.guarded(init) } else { Ok(()) }
+    }
+
+    /// After exec: nothing but init is left, and init is as it was.
+    fn unharmed(&self, trace: &Trace, init: Proc) -> Result<()> {
+        if !init.alive() {
+            return Err("exec has ended the container".to_owned());
+        }
+        self.ended(trace)?;
+        self.guarded(init)
+    }
+
+    /// Every process of the call ends by itself.
+    fn ended(&self, trace: &Trace) -> Result<()> {
+        let lives = |pid: &&i32| {
+            let proc = Proc(pid.cast_unsigned());
+            let ours = |name| {
+                let text = std::fs::read(proc.path(name)).unwrap_or_default();
+                text.windows(self.bundle.id().len()).any(|word| word == self.bundle.id().as_bytes())
+            };
+            proc.alive() && (ours("cmdline") || ours("environ"))
+        };
+        let deadline = crate::common::deadline(10);
+        loop {
+            match trace.pids.iter().find(lives) {
+                None => return Ok(()),
+                Some(pid) if std::time::Instant::now() > deadline => {
+                    let wchan = std::fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap_or_default();
+                    return Err(format!("process {pid} of {:?} lives on, in {wchan}", trace.pids));
+                }
+                Some(_) => std::thread::sleep(std::time::Duration::from_millis(1)),
+            }
+        }
+    }
+
+    /// `delete --force` removes whatever there is.
+    fn cleared(&self, trace: &Trace) -> Result<()> {
+        let delete = self.bundle.call(&["delete", "--force", self.bundle.id()]);
+        if delete.code != 0 {
+            return Err(format!("delete --force: {}", delete.stderr));
+        }
+        self.ended(trace)?;
+        self.nothing_left("by delete --force")
+    }
+
+    fn nothing_left(&self, by: &str) -> Result<()> {
+        let traces = Traces::of(&self.bundle);
+        if traces != Traces::default() {
+            return Err(format!("left {by}: {traces:?}"));
+        }
+        let keys = std::fs::read_to_string("/proc/keys").unwrap_or_default();
+        if keys.contains(self.bundle.id()) {
+            return Err(format!("left {by}: a keyring in {keys}"));
+        }
+        for (dir, allowed) in [(self.bundle.state_root(), "@ids"), (self.bundle.scratch().join("run"), "state")] {
+            let names = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.file_name());
+            if let Some(name) = names.into_iter().find(|name| name != allowed) {
+                return Err(format!("left {by}: {}", name.display()));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The container's init, by `state`.
+fn init(bundle: &Bundle) -> Proc {
+    let state: Value = serde_json::from_str(&bundle.call(&["state", bundle.id()]).ok().stdout).unwrap();
+    Proc(u32::try_from(state["pid"].as_u64().unwrap()).unwrap())
+}
+
+/// A failure is told in a sentence, and perhaps a hint, that names what the kernel has refused or who is gone.
+fn told(output: &Output, fault: Option<Fault>) -> Result<()> {
+    let text = &output.stderr;
+    let errors = text.lines().filter(|line| !line.contains("warning:"));
+    let bad = |what: &str| Err(format!("{what}, code {}: {text:?}", output.code));
+    match errors.count() {
+        0 => return bad("it failed without a word"),
+        1 | 2 => {}
+        _ => return bad("more than a sentence and a hint"),
+    }
+    if output.code >= 126 && output.code != 255 {
+        return bad("it ended by a signal");
+    }
+    if ["panicked", "unreachable", "unreadable failure report", "unknown cause"].iter().any(|word| text.contains(word)) {
+        return bad("no sentence of ours");
+    }
+    let named = match fault {
+        Some(Fault::Fail(errno)) => format!("{:?}", nix::errno::Errno::from_raw(errno)),
+        _ => "ended without a word".to_owned(),
+    };
+    match text.contains(&named) || text.contains("ended without a word") {
+        true => Ok(()),
+        false => bad("the cause is not named"),
+    }
+}
