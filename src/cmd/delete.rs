@@ -50,11 +50,12 @@ pub(super) fn remove(mut entry: Entry, force: bool, log: &Log) -> Result<()> {
     }
 }
 
-/// The record; none where there is none that could be read and `force` goes on without.
+/// The record; none where there is none, or none that makes sense, and `force` goes on without. A file that could not be
+/// read just now is another matter: without its record nobody would find the container's processes and groups again.
 fn read(entry: &Entry, force: bool, log: &Log) -> Result<Option<Record>> {
     match entry.record() {
         Ok(None) if !force => Err(unfinished(entry)),
-        Err(error) if force => {
+        Err(error) if force && error.errno().is_none() => {
             log.warning(&error);
             Ok(None)
         }

@@ -81,11 +81,14 @@ fn drop_bounding(keep: u64) -> Result<()> {
     for capability in numbers(!keep) {
         match prctl::drop_bounding(capability) {
             Ok(()) => {}
-            Err(error) if error.errno() == Some(libc::EINVAL) => return Ok(()), // beyond the kernel's last one
-            // Without CAP_SETPCAP nothing can be dropped, which is no failure where there is nothing to drop.
-            Err(error) if error.errno() == Some(libc::EPERM) => {
-                if prctl::in_bounding(capability)? {
-                    return Err(error);
+            // Beyond the kernel's last one, or, without CAP_SETPCAP, no failure where there is nothing to drop: the set
+            // itself says which.
+            Err(error) if matches!(error.errno(), Some(libc::EINVAL | libc::EPERM)) => {
+                match prctl::in_bounding(capability) {
+                    Ok(false) => {}
+                    Ok(true) => return Err(error),
+                    Err(end) if end.errno() == Some(libc::EINVAL) => return Ok(()),
+                    Err(other) => return Err(other),
                 }
             }
             Err(error) => return Err(error),

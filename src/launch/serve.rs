@@ -3,7 +3,7 @@
 use super::{
     assembler::{self, Ends},
     init::Park,
-    link::{self, FromAssembler, FromInit, Go, Link, ToInit},
+    link::{self, FromAssembler, FromInit, Go, Heard, Link, ToInit},
 };
 use crate::{
     error::{Context, Error, Result},
@@ -11,12 +11,16 @@ use crate::{
     ns::{self, plan::Base},
     plan::Plan,
     sys::{
+        self,
         clone::{self, Birth, Child},
         pidfd::{self, Exit},
         proc::Proc,
     },
 };
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::{
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    time::Duration,
+};
 
 /// Which moment of a container's life a state document describes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -224,15 +228,30 @@ impl Server<'_> {
         pidfd::wait(assembler.as_fd()).map(drop)
     }
 
-    /// Where init was killed, the assembler's failure may be no more than what followed: systemd removes a scope's group
-    /// with its last process, and then there is nothing to mount.
+    /// Where init has ended, the assembler's failure may be no more than what followed: there is no init to map, and systemd
+    /// removes a scope's group with its last process, so that there is nothing to mount.
     fn cause_of(&mut self, failure: Error) -> Error {
+        if let Some(error) = self.last_word() {
+            return error;
+        }
         let gone = |init: &mut Child| pidfd::exited(init.as_fd()).unwrap_or(false);
         let init = self.born.init.take_if(gone);
         match init.and_then(|init| pidfd::wait(init.as_fd()).ok()) {
             Some(signal @ Exit::Signal(_)) => without_a_word(INIT, &signal),
             _ => failure,
         }
+    }
+
+    /// What init has said of a failure of its own; it may have ended before it was known here.
+    fn last_word(&mut self) -> Option<Error> {
+        while sys::fd::wait_readable(self.to_init.as_fd(), Some(Duration::ZERO)).unwrap_or(false) {
+            match self.to_init.hear() {
+                Ok(Some(Heard { word: FromInit::Failed(error), .. })) => return Some(error),
+                Ok(Some(Heard { word: FromInit::Note(note), .. })) => self.host.note(&note),
+                _ => return None,
+            }
+        }
+        None
     }
 
     fn assembler_died(&mut self) -> Error {

@@ -7,6 +7,7 @@ use crate::{
 };
 use std::{
     fs::File,
+    io::Read,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::Path,
     process::{Command, Stdio},
@@ -192,18 +193,25 @@ fn text(lines: &[IdMap]) -> String {
 fn tool(name: &str, process: &str, lines: &[IdMap], file: &str) -> Result<()> {
     let numbers = lines.iter().flat_map(|line| [line.container, line.host, line.size]);
     let program = find(name)?;
-    let output = Command::new(&program)
+    let step = || format!("map ids: run {}", program.display());
+    let mut child = Command::new(&program)
         .arg(process)
         .args(numbers.map(|number| number.to_string()))
         .env_clear()
         .stdin(Stdio::null())
-        .output()
-        .with_context(|| format!("map ids: run {}", program.display()))?;
-    if output.status.success() {
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(step)?;
+    let mut said = Vec::new();
+    let heard = child.stderr.take().map_or(Ok(0), |mut pipe| pipe.read_to_end(&mut said));
+    let status = child.wait().with_context(step)?;
+    heard.with_context(step)?;
+    if status.success() {
         return Ok(());
     }
-    let said = String::from_utf8_lossy(&output.stderr).trim().replace('\n', "; ");
-    Err(Error::new(format_args!("map ids: {name} refused the map ({}): {said}", output.status)).hint(
+    let said = String::from_utf8_lossy(&said).trim().replace('\n', "; ");
+    Err(Error::new(format_args!("map ids: {name} refused the map ({status}): {said}")).hint(
         format_args!("give this user a range in {file}, for instance with `usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER`"),
     ))
 }

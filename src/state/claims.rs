@@ -13,10 +13,11 @@ use crate::{
     bail,
     error::{Context, Result},
     host::ids::Range,
+    sys::lock::Lock,
 };
 use nix::{
     errno::Errno,
-    fcntl::{Flock, readlinkat, renameat},
+    fcntl::{readlinkat, renameat},
     sys::stat::Mode,
     unistd::{UnlinkatFlags, symlinkat, unlinkat},
 };
@@ -37,7 +38,7 @@ const NEW: &str = "new";
 pub struct Claims {
     path: PathBuf,
     dir: OwnedFd,
-    _lock: Flock<OwnedFd>,
+    _lock: Lock,
 }
 
 /// Who has a range.

@@ -7,10 +7,11 @@ use super::{id::ContainerId, record::Record};
 use crate::{
     bail,
     error::{Context, Error, Kind, Result},
+    sys::lock::{Asked, Lock},
 };
 use nix::{
     errno::Errno,
-    fcntl::{AtFlags, Flock, FlockArg, OFlag, openat, renameat},
+    fcntl::{AtFlags, OFlag, openat, renameat},
     sys::stat::{FileStat, Mode, fchmod, fstat, fstatat, mkdirat},
     unistd::{UnlinkatFlags, geteuid, unlinkat},
 };
@@ -74,9 +75,17 @@ impl Store {
         }
         // `delete --force` may clear the directory before the lock is taken; then the lock says so. A `state` that asks
         // whether anybody holds the lock holds it itself for a moment.
-        let mut entry = self.entry(id)?;
-        entry.lock(Duration::from_secs(1))?;
-        Ok(entry)
+        let locked = self.entry(id).and_then(|mut entry| {
+            entry.lock(Duration::from_secs(1))?;
+            Ok(entry)
+        });
+        locked.map_err(|error| match error.is(Kind::NoContainer) {
+            true => error,
+            false => match unlinkat(root, id.as_str(), UnlinkatFlags::RemoveDir) {
+                Ok(()) | Err(Errno::ENOENT) => error,
+                Err(errno) => error.also(&Error::from(errno).context("remove the new directory")),
+            },
+        })
     }
 
     /// The first one of `id`, `id-2`, `id-3`, … that no container has.
@@ -162,17 +171,16 @@ fn open_root(path: &Path) -> Result<Option<OwnedFd>> {
 }
 
 /// Takes the lock of a directory; none where another holder keeps it longer than `patience`.
-pub(super) fn lock_directory(dir: &OwnedFd, patience: Duration) -> Result<Option<Flock<OwnedFd>>> {
+pub(super) fn lock_directory(dir: &OwnedFd, patience: Duration) -> Result<Option<Lock>> {
     let deadline = Instant::now() + patience;
     let mut pause = Duration::from_millis(1);
     // A descriptor of its own: flock(2) holds the open file description, not the directory.
     let mut fd = openat(dir, ".", DIRECTORY, Mode::empty()).context("open")?;
     loop {
-        match Flock::lock(fd, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => return Ok(Some(lock)),
-            Err((back, Errno::EWOULDBLOCK | Errno::EINTR)) if Instant::now() < deadline => fd = back,
-            Err((_, Errno::EWOULDBLOCK)) => return Ok(None),
-            Err((_, errno)) => return Err(errno.into()),
+        match Lock::exclusive(fd)? {
+            Asked::Held(lock) => return Ok(Some(lock)),
+            Asked::Busy(back) if Instant::now() < deadline => fd = back,
+            Asked::Busy(_) => return Ok(None),
         }
         sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(20));
@@ -206,7 +214,7 @@ pub struct Entry {
     path: PathBuf,
     root: OwnedFd,
     dir: OwnedFd,
-    lock: Option<Flock<OwnedFd>>,
+    lock: Option<Lock>,
 }
 
 impl Entry {
@@ -258,11 +266,8 @@ impl Entry {
             return Ok(false);
         }
         let fd = openat(&self.dir, ".", DIRECTORY, Mode::empty()).context("open the directory to lock")?;
-        match Flock::lock(fd, FlockArg::LockSharedNonblock) {
-            Ok(_) => Ok(false),
-            Err((_, Errno::EWOULDBLOCK)) => Ok(true),
-            Err((_, errno)) => Err(errno).with_context(|| format!("lock {}", self.path.display())),
-        }
+        let asked = Lock::shared(fd).with_context(|| format!("lock {}", self.path.display()))?;
+        Ok(matches!(asked, Asked::Busy(_)))
     }
 
     /// The stored record; none when `create` did not get as far as storing one.

@@ -10,6 +10,7 @@ pub mod fd;
 pub mod fork;
 pub mod gate;
 pub mod keyring;
+pub mod lock;
 pub mod mount;
 pub mod net;
 pub mod ns;

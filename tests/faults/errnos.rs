@@ -5,7 +5,8 @@
 //! to answer, with an end like a kill (mmap, brk), and close(2), which has closed whatever it says.
 
 use libc::{
-    EACCES, EAGAIN, EBUSY, ECONNREFUSED, EINTR, EINVAL, EIO, EMFILE, ENOENT, ENOMEM, ENOSPC, ENOSYS, EPERM, ESRCH,
+    EACCES, EAGAIN, EBUSY, ECONNREFUSED, EINTR, EINVAL, EIO, EMFILE, ENOENT, ENOLCK, ENOMEM, ENOSPC, ENOSYS,
+    EPERM, ESRCH,
 };
 
 /// The errnos of a system call by its number.
@@ -18,7 +19,9 @@ pub fn of(number: i64) -> &'static [i32] {
         libc::SYS_move_mount | libc::SYS_mount_setattr => &[ENOMEM, EPERM, EINVAL, ENOSYS],
         libc::SYS_mount | libc::SYS_umount2 | libc::SYS_pivot_root => &[ENOMEM, EPERM, EBUSY, EINVAL],
         libc::SYS_chdir | libc::SYS_fchdir | libc::SYS_chroot => &[ENOMEM, EACCES, EIO],
-        libc::SYS_mkdir | libc::SYS_mkdirat | libc::SYS_mknodat | libc::SYS_symlinkat => &[ENOSPC, ENOMEM, EPERM],
+        libc::SYS_mkdir | libc::SYS_mkdirat | libc::SYS_mknodat | libc::SYS_symlinkat => {
+            &[ENOSPC, ENOMEM, EPERM]
+        }
         libc::SYS_rmdir | libc::SYS_unlinkat | libc::SYS_renameat | libc::SYS_renameat2 => {
             &[EIO, ENOMEM, EPERM, ENOSPC]
         }
@@ -49,7 +52,7 @@ pub fn of(number: i64) -> &'static [i32] {
         libc::SYS_execve | libc::SYS_execveat => &[ENOMEM, EACCES, EIO, EMFILE],
         libc::SYS_close_range => &[ENOMEM, EMFILE, ENOSYS],
         libc::SYS_dup | libc::SYS_dup2 | libc::SYS_dup3 | libc::SYS_fcntl => &[EMFILE, EINTR, EBUSY],
-        libc::SYS_flock => &[EINTR, ENOMEM],
+        libc::SYS_flock => &[EINTR, ENOLCK],
         libc::SYS_pipe2 | libc::SYS_memfd_create => &[EMFILE, ENOMEM],
         libc::SYS_setrlimit | libc::SYS_prlimit64 | libc::SYS_setsid | libc::SYS_sethostname => &[EPERM],
         libc::SYS_setdomainname => &[EPERM],

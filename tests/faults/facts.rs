@@ -5,7 +5,17 @@ use std::fmt::Write as _;
 
 /// The lines of /proc/PID/status that say what a process may do.
 pub const RIGHTS: [&str; 11] = [
-    "Uid", "Gid", "Groups", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp", "Umask",
+    "Uid",
+    "Gid",
+    "Groups",
+    "CapInh",
+    "CapPrm",
+    "CapEff",
+    "CapBnd",
+    "CapAmb",
+    "NoNewPrivs",
+    "Seccomp",
+    "Umask",
 ];
 const NAMESPACES: [&str; 7] = ["user", "mnt", "pid", "net", "ipc", "uts", "cgroup"];
 
@@ -28,12 +38,16 @@ pub fn of(bundle: &Bundle, init: Proc) -> String {
         writeln!(text, "{file}: {}", init.read(file)).unwrap();
     }
     writeln!(text, "descriptors: {:?}", init.fds()).unwrap();
-    writeln!(text, "environment: {:?}", init.env()).unwrap();
+    // HOME is a convenience: where /etc/passwd cannot be read it is `/`.
+    let env: Vec<String> = init.env().into_iter().filter(|entry| !entry.starts_with("HOME=")).collect();
+    writeln!(text, "environment: {env:?}").unwrap();
     for link in ["cwd", "exe"] {
         writeln!(text, "{link}: {:?}", std::fs::read_link(init.path(link)).unwrap()).unwrap();
     }
     if bundle.mode().cgroups() {
-        for (controller, file) in [("pids", "pids.max"), ("memory", "memory.limit_in_bytes"), ("devices", "devices.list")] {
+        for (controller, file) in
+            [("pids", "pids.max"), ("memory", "memory.limit_in_bytes"), ("devices", "devices.list")]
+        {
             let v1 = host_mounts().iter().any(|mount| mount.kind == "cgroup" && mount.super_has(controller));
             let name = if v1 { controller } else { "" };
             let dir = cgroup_dir(name, &init.cgroup(name)).unwrap();

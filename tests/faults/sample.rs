@@ -16,7 +16,9 @@ const ENOUGH: usize = 40;
 fn budget() -> Option<Duration> {
     match std::env::var("URUN_TEST_FAULTS").as_deref() {
         Ok("all") => None,
-        Ok(seconds) => Some(Duration::from_secs(seconds.parse().expect("URUN_TEST_FAULTS is `all` or a number"))),
+        Ok(seconds) => {
+            Some(Duration::from_secs(seconds.parse().expect("URUN_TEST_FAULTS is `all` or a number")))
+        }
         Err(_) => Some(Duration::from_secs(SECONDS)),
     }
 }
@@ -41,8 +43,11 @@ fn spread(length: usize) -> impl Iterator<Item = usize> {
 pub fn run(mode: Mode, verb: Verb, faults: impl Fn(&Call) -> Vec<Fault>) {
     let mut stage = Stage::new(mode, verb);
     let clean = stage.attempt(None).unwrap_or_else(|error| panic!("without a fault: {error}"));
-    let all: Vec<(Call, Fault)> =
-        clean.calls.iter().flat_map(|call| faults(call).into_iter().map(move |fault| (*call, fault))).collect();
+    let all: Vec<(Call, Fault)> = clean
+        .calls
+        .iter()
+        .flat_map(|call| faults(call).into_iter().map(move |fault| (*call, fault)))
+        .collect();
     let begin = Instant::now();
     let budget = budget();
     let (mut tried, mut missed, mut tolerated) = (0, 0, 0);
@@ -73,7 +78,9 @@ pub fn run(mode: Mode, verb: Verb, faults: impl Fn(&Call) -> Vec<Fault>) {
                     Fault::Fail(errno) => format!("{:?}", nix::errno::Errno::from_raw(errno)),
                 };
                 let Call { process, count, number, .. } = call;
-                failures.push(format!("{what} at call {count} of process {process}, system call {number}: {why}"));
+                failures.push(format!(
+                    "{what} at call {count} of process {process}, system call {number}: {why}"
+                ));
                 stage.renew();
             }
         }

@@ -110,6 +110,7 @@ impl Tracer {
                     kill(root);
                 }
             });
+            take_over(root);
             let code = self.follow(root);
             drop(done);
             code
@@ -132,7 +133,8 @@ impl Tracer {
                 self.unborn.remove(&pid);
                 if pid == root {
                     let exited = libc::WIFEXITED(status);
-                    code = Some(if exited { libc::WEXITSTATUS(status) } else { 128 + libc::WTERMSIG(status) });
+                    code =
+                        Some(if exited { libc::WEXITSTATUS(status) } else { 128 + libc::WTERMSIG(status) });
                 }
             }
             if let (Some(code), true) = (code, self.unborn.is_empty()) {
@@ -147,19 +149,16 @@ impl Tracer {
             self.pids.push(pid);
             let tracee = Tracee { process, count: 0, in_main: pid != root, failing: None };
             self.tracees.insert(pid, tracee);
-            // A process that is born traced begins with SIGSTOP, the first one with the SIGTRAP of its execve(2).
             if !self.unborn.remove(&pid) && pid != root {
                 self.early.insert(pid);
-            }
-            if pid == root {
-                let events = libc::PTRACE_O_TRACEFORK | libc::PTRACE_O_TRACEVFORK | libc::PTRACE_O_TRACECLONE;
-                let options = libc::PTRACE_O_TRACESYSGOOD | libc::PTRACE_O_TRACEEXEC | events;
-                ask(libc::PTRACE_SETOPTIONS, pid, 0, usize::try_from(options).unwrap());
             }
             return self.resume(pid, 0);
         }
         match (signal, event) {
-            (libc::SIGTRAP, libc::PTRACE_EVENT_FORK | libc::PTRACE_EVENT_VFORK | libc::PTRACE_EVENT_CLONE) => {
+            (
+                libc::SIGTRAP,
+                libc::PTRACE_EVENT_FORK | libc::PTRACE_EVENT_VFORK | libc::PTRACE_EVENT_CLONE,
+            ) => {
                 let mut child: libc::c_ulong = 0;
                 ask(libc::PTRACE_GETEVENTMSG, pid, 0, (&raw mut child).addr());
                 let child = i32::try_from(child).unwrap();
@@ -232,6 +231,22 @@ impl Tracer {
         self.tracees.remove(&pid);
         ask(libc::PTRACE_DETACH, pid, 0, usize::try_from(signal).unwrap());
     }
+}
+
+/// Takes the process over from itself. It has asked to be traced with the rights of the user that it is, and with those it
+/// would lose what newuidmap(1) gets by execve(2); by PTRACE_SEIZE the tracer's rights count (ptrace(2), execve(2)).
+fn take_over(pid: i32) {
+    let mut status = 0;
+    // SAFETY: the status outlives the calls.
+    let stopped =
+        |status: &mut i32| unsafe { libc::waitpid(pid, status, WAIT) == pid && libc::WIFSTOPPED(*status) };
+    assert!(stopped(&mut status), "the stop of the first execve: {status:#x}");
+    ask(libc::PTRACE_DETACH, pid, 0, usize::try_from(libc::SIGSTOP).unwrap());
+    let events = libc::PTRACE_O_TRACEFORK | libc::PTRACE_O_TRACEVFORK | libc::PTRACE_O_TRACECLONE;
+    let options = libc::PTRACE_O_TRACESYSGOOD | libc::PTRACE_O_TRACEEXEC | events;
+    ask(libc::PTRACE_SEIZE, pid, 0, usize::try_from(options).unwrap());
+    // SAFETY: numbers alone. What is stopped goes on by this, and stops once more for the tracer.
+    unsafe { libc::kill(pid, libc::SIGCONT) };
 }
 
 /// One ptrace(2) request; a tracee that was killed meanwhile is no failure.

@@ -1,8 +1,9 @@
-//! The runtime is killed at any moment: everything else ends by itself or by `delete --force` (SEC-95).
+//! A process of a launch is killed while a hook runs: the others end by themselves (SEC-95). At every system call, and with every
+//! verb: tests/faults.
 
 use crate::common::{Bundle, Proc, Traces, in_modes, wait_until};
 use serde_json::json;
-use std::{process::Stdio, time::Duration};
+use std::process::Stdio;
 
 /// Processes that are, or were forked from, a call of the runtime for this container: its id is among their arguments.
 fn runtimes(id: &str) -> Vec<u32> {
@@ -20,24 +21,6 @@ fn clears(bundle: &Bundle, when: &str) {
     bundle.call(&["delete", "--force", bundle.id()]).ok();
     wait_until(&format!("every process has ended ({when})"), || runtimes(bundle.id()).is_empty());
     Traces::none_of(bundle);
-}
-
-in_modes! {
-    fn sec_95_a_create_that_is_killed_leaves_what_delete_clears(mode) {
-        let bundle = Bundle::new(mode);
-        bundle.write();
-        let steps = if mode.rootless() { 12 } else { 30 };
-        for step in 0..steps {
-            let mut command = bundle.command(&["create", bundle.id()]);
-            command.stdout(Stdio::null()).stderr(Stdio::null());
-            let mut runtime = command.spawn().unwrap();
-            std::thread::sleep(Duration::from_micros(1000 * step));
-            runtime.kill().unwrap();
-            runtime.wait().unwrap();
-            clears(&bundle, &format!("killed after {step} ms"));
-        }
-        bundle.try_create(&[]).ok();
-    }
 }
 
 in_modes! {
