@@ -39,7 +39,23 @@ pub fn find(program: &str, env: &[String]) -> Result<String> {
             Err(Errno::EACCES) => {
                 refused.get_or_insert(candidate);
             }
-            Err(_) => {}
+            // What the image can bring about is no program here. Anything else might hide one, and then another one would run.
+            Err(
+                Errno::ENOENT
+                | Errno::ENOTDIR
+                | Errno::EISDIR
+                | Errno::ELOOP
+                | Errno::ENAMETOOLONG
+                | Errno::ENODEV
+                | Errno::ESTALE
+                | Errno::ETIMEDOUT,
+            ) => {}
+            Err(errno) => {
+                return Err(Error::new(format_args!(
+                    "exec: {program:?}: stat {candidate}: {}",
+                    words(errno)
+                )));
+            }
         }
     }
     match refused {

@@ -6,7 +6,7 @@
 
 use libc::{
     EACCES, EAGAIN, EBUSY, ECONNREFUSED, EINTR, EINVAL, EIO, EMFILE, ENOENT, ENOLCK, ENOMEM, ENOSPC, ENOSYS,
-    EPERM, ESRCH,
+    EPERM,
 };
 
 /// The errnos of a system call by its number.
@@ -29,6 +29,7 @@ pub fn of(number: i64) -> &'static [i32] {
         libc::SYS_read | libc::SYS_pread64 => &[EINTR, EIO, ENOMEM],
         libc::SYS_write | libc::SYS_pwrite64 | libc::SYS_writev => &[EINTR, EIO, ENOSPC, EPERM],
         libc::SYS_fstat | libc::SYS_newfstatat | libc::SYS_statx | libc::SYS_fstatfs => &[ENOMEM, EIO],
+        libc::SYS_faccessat | libc::SYS_faccessat2 => &[ENOMEM, EIO],
         libc::SYS_readlink | libc::SYS_readlinkat | libc::SYS_getdents64 => &[ENOMEM, EIO, EACCES],
         libc::SYS_socket | libc::SYS_socketpair => &[EMFILE, ENOMEM, EPERM],
         libc::SYS_bind | libc::SYS_listen => &[ENOMEM, ENOSPC, EACCES],
@@ -38,7 +39,7 @@ pub fn of(number: i64) -> &'static [i32] {
         libc::SYS_recvmsg | libc::SYS_recvfrom => &[EINTR, ENOMEM],
         libc::SYS_clone | libc::SYS_clone3 => &[EAGAIN, ENOMEM, EPERM, ENOSPC, ENOSYS],
         libc::SYS_wait4 | libc::SYS_waitid | libc::SYS_poll | libc::SYS_ppoll => &[EINTR],
-        libc::SYS_pidfd_open => &[EMFILE, ENOMEM, ESRCH, ENOSYS],
+        libc::SYS_pidfd_open => &[EMFILE, ENOMEM, ENOSYS],
         libc::SYS_kill | libc::SYS_pidfd_send_signal => &[EPERM, ENOSYS],
         libc::SYS_setns | libc::SYS_unshare => &[ENOMEM, EPERM, ENOSPC],
         libc::SYS_setuid

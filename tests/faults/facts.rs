@@ -34,8 +34,12 @@ pub fn of(bundle: &Bundle, init: Proc) -> String {
         // A shared one would have the number of its peer group.
         writeln!(text, "{kind} {root} on {point} {:?} {:?}", mount.options, mount.super_options).unwrap();
     }
-    for file in ["limits", "oom_score_adj", "uid_map", "gid_map", "setgroups", "cgroup"] {
+    for file in ["limits", "uid_map", "gid_map", "setgroups", "cgroup"] {
         writeln!(text, "{file}: {}", init.read(file)).unwrap();
+    }
+    if !bundle.mode().rootless() {
+        // An ordinary user may not lower it; a refusal is told in the log and no failure.
+        writeln!(text, "oom_score_adj: {}", init.read("oom_score_adj")).unwrap();
     }
     writeln!(text, "descriptors: {:?}", init.fds()).unwrap();
     // HOME is a convenience: where /etc/passwd cannot be read it is `/`.

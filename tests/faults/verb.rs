@@ -20,7 +20,7 @@ pub enum Verb {
 
 /// What a process of exec says of itself.
 const CONFESSION: &str = "grep -E '^(Uid|Gid|Groups|Cap|NoNewPrivs|Seccomp|Umask)' /proc/self/status; \
-     cat /proc/self/limits /proc/self/oom_score_adj; sed 's/^[0-9]*//' /proc/self/cgroup; ls /proc/self/fd | head -n 3; env | grep -v ^HOME=; pwd";
+     cat /proc/self/limits; sed 's/^[0-9]*//' /proc/self/cgroup; ls /proc/self/fd | head -n 3; env | grep -v ^HOME=; pwd";
 
 /// A bundle, and what is true of its container where nothing goes wrong.
 pub struct Stage {
@@ -287,9 +287,10 @@ fn told(output: &Output, fault: Option<Fault>) -> Result<()> {
     }
     // What somebody else's end brings about is as good a sentence as that he has ended.
     let Some(Fault::Fail(errno)) = fault else { return Ok(()) };
-    match text.contains(&format!("{:?}", nix::errno::Errno::from_raw(errno)))
-        || text.contains("ended without a word")
-    {
+    let errno = nix::errno::Errno::from_raw(errno);
+    // What is said of a program is in the lower-case words that engines look for.
+    let names = [format!("{errno:?}"), errno.desc().to_lowercase(), "ended without a word".to_owned()];
+    match names.iter().any(|name| text.contains(name)) {
         true => Ok(()),
         false => bad("the cause is not named"),
     }
