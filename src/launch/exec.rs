@@ -65,7 +65,9 @@ pub fn enter(setting: &Setting<'_>, host: &mut dyn Host) -> Result<Launched> {
     let maker = clone::spawn(&Birth { flags: 0, cgroup: setting.cgroup }, || {
         // The copies of the runtime's ends have to go, or the end of a line is never heard.
         let closed = [to_stage.as_fd(), to_process.as_fd()].into_iter().try_for_each(sys::fd::close_copy);
-        closed.map_or(1, |()| stage(setting, far, process_far))
+        // The far ends go with the stage: with a copy of one here, the runtime would not hear its end either.
+        let far = far;
+        closed.map_or(1, |()| stage(setting, &far, process_far))
     })
     .context("make a process in the container's control group")?;
     serve(setting, host, maker, Lines { stage: to_stage, process: to_process })
@@ -135,9 +137,9 @@ fn hear_birth(
     }
 }
 
-/// Body of the stage process. The lines are its own: a copy left with the runtime would keep it from hearing their end.
-fn stage(setting: &Setting<'_>, link: Link<FromStage, Go>, process: Link<FromInit, ToInit>) -> i32 {
-    let word = match join(setting, &link, process) {
+/// Body of the stage process.
+fn stage(setting: &Setting<'_>, link: &Link<FromStage, Go>, process: Link<FromInit, ToInit>) -> i32 {
+    let word = match join(setting, link, process) {
         Ok(pid) => FromStage::Born(pid),
         Err(error) => FromStage::Failed(error),
     };

@@ -46,20 +46,24 @@ pub fn of(bundle: &Bundle, init: Proc) -> String {
     let env: Vec<String> = init.env().into_iter().filter(|entry| !entry.starts_with("HOME=")).collect();
     writeln!(text, "environment: {env:?}").unwrap();
     for link in ["cwd", "exe"] {
-        writeln!(text, "{link}: {:?}", std::fs::read_link(init.path(link)).unwrap()).unwrap();
+        writeln!(text, "{link}: {}", std::fs::read_link(init.path(link)).unwrap().display()).unwrap();
     }
     if bundle.mode().cgroups() {
         for (controller, file) in
             [("pids", "pids.max"), ("memory", "memory.limit_in_bytes"), ("devices", "devices.list")]
         {
-            let v1 = host_mounts().iter().any(|mount| mount.kind == "cgroup" && mount.super_has(controller));
-            let name = if v1 { controller } else { "" };
-            let dir = cgroup_dir(name, &init.cgroup(name)).unwrap();
-            let value = std::fs::read_to_string(dir.join(file)).unwrap_or_default();
-            writeln!(text, "{file}: {value}").unwrap();
+            writeln!(text, "{file}: {}", limit(init, controller, file)).unwrap();
         }
     }
     text
+}
+
+/// What a file of the container's control group says; nothing where the hierarchies have no such file.
+pub fn limit(init: Proc, controller: &str, file: &str) -> String {
+    let v1 = host_mounts().iter().any(|mount| mount.kind == "cgroup" && mount.super_has(controller));
+    let name = if v1 { controller } else { "" };
+    let dir = cgroup_dir(name, &init.cgroup(name)).unwrap();
+    std::fs::read_to_string(dir.join(file)).unwrap_or_default()
 }
 
 /// The lines in which two such texts differ.

@@ -3,7 +3,7 @@
 //! Afterwards the call has either done everything, guards included, or said in a sentence what failed; and nothing is left
 //! that `delete --force` does not clear.
 //!
-//! Every fault takes minutes; a test takes a spread sample of as many seconds as `URUN_TEST_FAULTS` says (five without it),
+//! Every fault takes minutes; a test takes a spread sample of as many seconds as `URUN_TEST_FAULTS` says (three without it),
 //! which begins elsewhere each time. `URUN_TEST_FAULTS=all` tries every one.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // the helpers of tests are no `#[test]` functions
@@ -40,6 +40,13 @@ in_modes! {
 
 in_modes! {
     [root root_userns rootless_one rootless_range]
+    fn sec_95_run_killed_at_any_call_leaves_what_delete_clears(mode) {
+        killed(mode, Verb::Run);
+    }
+}
+
+in_modes! {
+    [root root_userns rootless_one rootless_range]
     fn sec_95_exec_killed_at_any_call_leaves_the_container_alone(mode) {
         killed(mode, Verb::Exec);
     }
@@ -54,8 +61,29 @@ in_modes! {
 
 in_modes! {
     [root root_userns rootless_one rootless_range]
+    fn sec_95_kill_killed_at_any_call_leaves_what_delete_clears(mode) {
+        killed(mode, Verb::Kill);
+    }
+}
+
+in_modes! {
+    [root root_userns]
+    fn sec_95_update_killed_at_any_call_leaves_what_delete_clears(mode) {
+        killed(mode, Verb::Update);
+    }
+}
+
+in_modes! {
+    [root root_userns rootless_one rootless_range]
     fn sec_95_create_with_any_call_refused_is_whole_or_undone(mode) {
         refused(mode, Verb::Create);
+    }
+}
+
+in_modes! {
+    [root root_userns rootless_one rootless_range]
+    fn sec_95_run_with_any_call_refused_is_whole_or_undone(mode) {
+        refused(mode, Verb::Run);
     }
 }
 
@@ -77,6 +105,20 @@ in_modes! {
     [root root_userns rootless_one rootless_range]
     fn sec_95_delete_with_any_call_refused_is_whole_or_says_why(mode) {
         refused(mode, Verb::Delete);
+    }
+}
+
+in_modes! {
+    [root root_userns rootless_one rootless_range]
+    fn sec_95_kill_with_any_call_refused_is_whole_or_says_why(mode) {
+        refused(mode, Verb::Kill);
+    }
+}
+
+in_modes! {
+    [root root_userns]
+    fn sec_95_update_with_any_call_refused_is_whole_or_says_why(mode) {
+        refused(mode, Verb::Update);
     }
 }
 

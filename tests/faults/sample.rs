@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant, SystemTime};
 
 /// How long a test tries faults, without `URUN_TEST_FAULTS`.
-const SECONDS: u64 = 5;
+const SECONDS: u64 = 3;
 /// After so many failures a test has said enough.
 const ENOUGH: usize = 40;
 
@@ -25,18 +25,16 @@ fn budget() -> Option<Duration> {
 
 /// The numbers below `length`, each once, any few of them in a row spread over all; they begin elsewhere each second.
 fn spread(length: usize) -> impl Iterator<Item = usize> {
-    let divides = |step: usize, by: usize| {
-        let (mut a, mut b) = (step, by);
-        while b != 0 {
-            (a, b) = (b, a % b);
-        }
-        a
-    };
     let golden = length * 618 / 1000;
-    let step = (golden.max(1)..).find(|&step| divides(step, length) == 1).unwrap_or(1);
+    let step = (golden..length).find(|&step| divisor(step, length) == 1).unwrap_or(1);
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
     let first = usize::try_from(now).unwrap() % length.max(1);
     (0..length).map(move |index| (first + index * step) % length)
+}
+
+/// The greatest common one.
+fn divisor(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { divisor(b, a % b) }
 }
 
 /// Tries the faults that `faults` names for each system call of the verb, and fails the test with all that went wrong.

@@ -16,7 +16,16 @@ pub enum Verb {
     Exec,
     /// `delete --force` of a running one.
     Delete,
+    /// `run --detach`: create and start in one.
+    Run,
+    /// `kill` of a created one.
+    Kill,
+    /// `update` of a running one.
+    Update,
 }
+
+/// What [`Verb::Update`] changes.
+const NEW_LIMIT: &str = "30";
 
 /// What a process of exec says of itself.
 const CONFESSION: &str = "grep -E '^(Uid|Gid|Groups|Cap|NoNewPrivs|Seccomp|Umask)' /proc/self/status; \
@@ -79,18 +88,12 @@ impl Stage {
     /// The verb once, with a fault in it; what is not as it should be afterwards.
     pub fn attempt(&mut self, fault: Option<(Call, Fault)>) -> Result<Trace> {
         let init = match self.verb {
-            Verb::Create => None,
+            Verb::Create | Verb::Run => None,
             Verb::Exec => Some(self.running()),
-            Verb::Start | Verb::Delete => Some(self.made()),
+            Verb::Start | Verb::Kill => Some(self.created()),
+            Verb::Delete | Verb::Update => Some(self.started()),
         };
-        let id = self.bundle.id();
-        let command = self.bundle.command(&match self.verb {
-            Verb::Create => vec!["create", id],
-            Verb::Start => vec!["start", id],
-            Verb::Delete => vec!["delete", "--force", id],
-            Verb::Exec => vec!["exec", id, "sh", "-c", CONFESSION],
-        });
-        let trace = tracer::trace(command, &self.bundle.scratch().join("io"), fault);
+        let trace = tracer::trace(self.command(), &self.bundle.scratch().join("io"), fault);
         if trace.hung {
             return Err(format!("it did not end: {}", trace.output.stderr));
         }
@@ -100,28 +103,42 @@ impl Stage {
             _ if killed => {}
             // Whoever is killed between his start and execve(2) counts as started: the status is that of the program.
             137 if self.verb == Verb::Exec && was_killed(fault) && trace.output.stderr.is_empty() => {}
-            0 => self.complete(&trace.output, init)?,
+            // The call was done when the fault came.
+            0 if was_killed(fault) && self.is_dead() => {}
+            0 => match self.complete(&trace.output, init) {
+                Err(_) if was_killed(fault) && self.is_dead() => {}
+                other => other?,
+            },
+            _ if !trace.struck => {
+                return Err(format!("it failed without the fault: {}", trace.output.stderr));
+            }
             _ => {
-                if !trace.struck {
-                    return Err(format!("it failed without the fault: {}", trace.output.stderr));
-                }
                 told(&trace.output, fault.map(|(_, fault)| fault))?;
-                if self.verb == Verb::Create {
+                if let Verb::Create | Verb::Run = self.verb {
                     self.ended(&trace)?;
-                    self.nothing_left("by the failed create")?;
+                    self.nothing_left("by what failed")?;
                 }
             }
         }
-        match (self.verb, init) {
-            (Verb::Exec, Some(init)) => self.unharmed(&trace, init)?,
-            (verb, init) => {
-                if let (Verb::Start, Some(init)) = (verb, init) {
-                    self.dead_or_guarded(init)?;
-                }
-                self.cleared(&trace)?;
-            }
+        match (self.verb, init.or_else(|| self.known())) {
+            (Verb::Exec, Some(init)) => return self.unharmed(&trace, init).map(|()| trace),
+            (Verb::Start | Verb::Run, Some(init)) => self.dead_or_guarded(init)?,
+            _ => {}
         }
-        Ok(trace)
+        self.cleared(&trace).map(|()| trace)
+    }
+
+    fn command(&self) -> std::process::Command {
+        let id = self.bundle.id();
+        self.bundle.command(&match self.verb {
+            Verb::Create => vec!["create", id],
+            Verb::Start => vec!["start", id],
+            Verb::Exec => vec!["exec", id, "sh", "-c", CONFESSION],
+            Verb::Delete => vec!["delete", "--force", id],
+            Verb::Run => vec!["run", "--detach", id],
+            Verb::Kill => vec!["kill", id, "KILL"],
+            Verb::Update => vec!["update", "--pids-limit", NEW_LIMIT, id],
+        })
     }
 
     /// A fresh bundle, after a failure that may have spoiled this one.
@@ -131,20 +148,30 @@ impl Stage {
     }
 
     fn running(&mut self) -> Proc {
-        if let Some(init) = self.running {
-            return init;
-        }
-        let init = self.made();
-        self.bundle.call(&["start", self.bundle.id()]).ok();
+        let init = self.running.unwrap_or_else(|| self.started());
         *self.running.insert(init)
     }
 
-    fn made(&self) -> Proc {
+    fn started(&self) -> Proc {
+        let init = self.created();
+        self.bundle.call(&["start", self.bundle.id()]).ok();
+        init
+    }
+
+    fn created(&self) -> Proc {
         self.bundle.call(&["create", self.bundle.id()]).ok();
-        if self.verb == Verb::Delete {
-            self.bundle.call(&["start", self.bundle.id()]).ok();
-        }
         init(&self.bundle)
+    }
+
+    /// The init of a container that there is in spite of all.
+    fn known(&self) -> Option<Proc> {
+        let state = self.bundle.call(&["state", self.bundle.id()]);
+        let pid = serde_json::from_str::<Value>(&state.stdout).ok()?["pid"].as_u64()?;
+        u32::try_from(pid).ok().filter(|pid| *pid > 0).map(Proc)
+    }
+
+    fn is_dead(&self) -> bool {
+        self.known().is_none_or(|init| !init.alive())
     }
 
     /// The record is replaced as a whole.
@@ -166,12 +193,21 @@ impl Stage {
             (Verb::Create, _) => {
                 let init = self::init(&self.bundle);
                 let start = self.bundle.call(&["start", self.bundle.id()]);
-                if start.code != 0 {
-                    return Err(format!("what was created cannot be started: {}", start.stderr));
+                match start.code {
+                    0 => self.guarded(init),
+                    _ => Err(format!("what was created cannot be started: {}", start.stderr)),
                 }
-                self.guarded(init)
             }
+            (Verb::Run, _) => self.guarded(self::init(&self.bundle)),
             (Verb::Start, Some(init)) => self.guarded(init),
+            (Verb::Kill, Some(init)) => {
+                wait_until("init has ended", || !init.alive());
+                Ok(())
+            }
+            (Verb::Update, Some(init)) => match facts::limit(init, "pids", "pids.max") {
+                limit if limit.trim() == NEW_LIMIT => Ok(()),
+                limit => Err(format!("the limit is still {limit}")),
+            },
             (Verb::Exec, _) => match facts::difference(&self.confession, &output.stdout) {
                 None => Ok(()),
                 Some(lines) => {
