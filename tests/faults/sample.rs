@@ -77,7 +77,7 @@ pub fn run(mode: Mode, verb: Verb, faults: impl Fn(&Call) -> Vec<Fault>) {
                 };
                 let Call { process, count, number, .. } = call;
                 failures.push(format!(
-                    "{what} at call {count} of process {process}, system call {number}: {why}"
+                    "{what} at number {count} of system call {number} in process {process}: {why}"
                 ));
                 stage.renew();
             }

@@ -26,10 +26,10 @@ pub enum Fault {
 pub struct Call {
     /// The process, in order of birth; 0 is the runtime itself.
     pub process: usize,
-    /// The how many-eth call of the process, from 1.
-    pub count: usize,
     /// Which system call.
     pub number: i64,
+    /// The how many-eth of this kind in the process, from 1: a loop that waits shifts nothing but its own calls.
+    pub count: usize,
     /// Whether the program's `main` had begun.
     pub in_main: bool,
 }
@@ -51,7 +51,7 @@ pub struct Trace {
 
 struct Tracee {
     process: usize,
-    count: usize,
+    counts: HashMap<i64, usize>,
     in_main: bool,
     failing: Option<i32>,
 }
@@ -147,7 +147,7 @@ impl Tracer {
         if !self.tracees.contains_key(&pid) {
             let process = self.pids.len();
             self.pids.push(pid);
-            let tracee = Tracee { process, count: 0, in_main: pid != root, failing: None };
+            let tracee = Tracee { process, counts: HashMap::new(), in_main: pid != root, failing: None };
             self.tracees.insert(pid, tracee);
             if !self.unborn.remove(&pid) && pid != root {
                 self.early.insert(pid);
@@ -193,11 +193,13 @@ impl Tracer {
         }
         // SAFETY: the kernel says that it is an entry.
         let entry = unsafe { info.u.entry };
-        tracee.count += 1;
         let number = entry.nr.cast_signed();
+        let counted = tracee.counts.entry(number).or_default();
+        *counted += 1;
+        let count = *counted;
         // The first thing that `main` does.
         tracee.in_main |= number == libc::SYS_prctl && entry.args[0] == libc::PR_SET_DUMPABLE as u64;
-        let call = Call { process: tracee.process, count: tracee.count, number, in_main: tracee.in_main };
+        let call = Call { process: tracee.process, number, count, in_main: tracee.in_main };
         if self.struck {
             return self.let_go(pid, 0);
         }
