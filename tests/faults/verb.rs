@@ -280,6 +280,11 @@ impl Stage {
         if traces != Traces::default() {
             return Err(format!("left {by}: {traces:?}"));
         }
+        let keyring = format!("_ses.{}:", self.bundle.id());
+        // The kernel takes its time to collect what nobody holds any more.
+        wait_until(&format!("the keyring left {by} is gone"), || {
+            !std::fs::read_to_string("/proc/keys").is_ok_and(|keys| keys.contains(&keyring))
+        });
         for (dir, allowed) in
             [(self.bundle.state_root(), "@ids"), (self.bundle.scratch().join("run"), "state")]
         {
