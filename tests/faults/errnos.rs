@@ -2,8 +2,9 @@
 //! of memory, descriptors or room, a limit, a refusal by a filter or a security module, an interruption, a kernel without it.
 //!
 //! Left out are calls that cannot fail (getpid, umask, sigprocmask with valid sets), those whose failure is the allocator's
-//! to answer, with an end like a kill (mmap, brk), and close(2), which has closed whatever it says. So is EPERM for a new
-//! sysfs or procfs: to a user namespace that is the kernel's answer, and the plan names what is mounted in their place.
+//! to answer, with an end like a kill (mmap, brk), and close(2), which has closed whatever it says. So is EPERM for
+//! a new sysfs or procfs, and for the child that mounts the latter: to a user namespace that is the kernel's answer, and the
+//! plan names what is mounted in their place.
 
 use libc::{
     EACCES, EAGAIN, EBUSY, ECONNREFUSED, EINTR, EINVAL, EIO, EMFILE, ENOENT, ENOLCK, ENOMEM, ENOSPC, ENOSYS,
@@ -40,7 +41,8 @@ pub fn of(number: i64) -> &'static [i32] {
         libc::SYS_accept | libc::SYS_accept4 => &[EINTR, EMFILE, ENOMEM, EPERM],
         libc::SYS_sendmsg | libc::SYS_sendto => &[EINTR, ENOMEM, EPERM],
         libc::SYS_recvmsg | libc::SYS_recvfrom => &[EINTR, ENOMEM],
-        libc::SYS_clone | libc::SYS_clone3 => &[EAGAIN, ENOMEM, EPERM, ENOSPC, ENOSYS],
+        libc::SYS_clone => &[EAGAIN, ENOMEM, ENOSPC],
+        libc::SYS_clone3 => &[EAGAIN, ENOMEM, EPERM, ENOSPC, ENOSYS],
         libc::SYS_wait4 | libc::SYS_waitid | libc::SYS_poll | libc::SYS_ppoll => &[EINTR],
         libc::SYS_pidfd_open => &[EMFILE, ENOMEM, ENOSYS],
         libc::SYS_kill | libc::SYS_pidfd_send_signal => &[EPERM, ENOSYS],

@@ -99,14 +99,16 @@ impl Stage {
         }
         self.state_is_whole()?;
         let killed = trace.struck && was_killed(fault) && fault.is_some_and(|(call, _)| call.process == 0);
+        // The call may have been done when somebody else was struck: who waits for his start, or has been told to start.
+        let other = fault.is_some_and(|(call, _)| call.process != 0);
+        let late = other && (was_killed(fault) || self.verb == Verb::Create);
         match trace.output.code {
             _ if killed => {}
             // Whoever is killed between his start and execve(2) counts as started: the status is that of the program.
             137 if self.verb == Verb::Exec && was_killed(fault) && trace.output.stderr.is_empty() => {}
-            // The call was done when the fault came.
-            0 if was_killed(fault) && self.is_dead() => {}
+            0 if late && self.is_dead() => {}
             0 => match self.complete(&trace.output, init) {
-                Err(_) if was_killed(fault) && self.is_dead() => {}
+                Err(_) if late && self.is_dead() => {}
                 other => other?,
             },
             _ if !trace.struck => {
