@@ -5,6 +5,7 @@ use super::container::Container;
 use super::mode::{Driver, Mode, PinnedNamespaces, driver};
 use super::scratch::{Scratch, set_mode};
 use super::subject::{Output, Subject, run_limited, stdin_of, subject};
+use super::turned_down::TurnedDown;
 use serde_json::{Value, json};
 use std::os::unix::fs::{chown, lchown, symlink};
 use std::path::{Path, PathBuf};
@@ -23,6 +24,7 @@ pub struct Bundle {
     outer: Option<PinnedNamespaces>,
     program: PathBuf,
     pure: bool,
+    turned_down: Option<TurnedDown>,
     touched: AtomicBool,
     stdin: Option<String>,
     env: Vec<(String, String)>,
@@ -50,6 +52,7 @@ impl Bundle {
             outer,
             program,
             pure: false,
+            turned_down: TurnedDown::by_environment(),
             touched: AtomicBool::new(false),
             stdin: None,
             env,
@@ -114,6 +117,11 @@ impl Bundle {
     pub fn in_pure_v2(mut self) -> Self {
         self.pure = !Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
         self
+    }
+
+    /// A call is turned down for the runtime from here on; `None` for none.
+    pub fn turn_down(&mut self, turned_down: Option<TurnedDown>) {
+        self.turned_down = turned_down;
     }
 
     /// Text on the runtime's standard input.
@@ -187,7 +195,7 @@ impl Bundle {
         self.touched.store(true, Ordering::Relaxed);
         let view = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pure-cgroup2");
         let program = if self.pure { &view } else { &self.program };
-        let mut command = self.mode.command(program, &self.dir(), self.outer.as_ref());
+        let mut command = self.mode.command_without(self.turned_down, program, &self.dir(), self.outer.as_ref());
         if self.pure {
             command.arg(&self.program);
         }
@@ -276,6 +284,7 @@ impl Bundle {
 
 impl Drop for Bundle {
     fn drop(&mut self) {
+        self.turned_down = None;
         if self.touched.load(Ordering::Relaxed) {
             // Never panics: the test may be unwinding, and its own message is the one to read.
             let mut delete = self.command(&["delete", "--force", &self.id]);

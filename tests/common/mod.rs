@@ -18,6 +18,7 @@ mod replay;
 mod scratch;
 mod subject;
 mod traces;
+mod turned_down;
 
 pub use apparmor::Profile;
 pub use bundle::{Bundle, copy_program, own_tree};
@@ -31,6 +32,7 @@ pub use replay::{Replay, recorded};
 pub use scratch::{Scratch, deadline, set_mode, wait_until};
 pub use subject::{Output, Subject, only_ours, run_limited, subject};
 pub use traces::{Traces, sweep};
+pub use turned_down::TurnedDown;
 
 /// One test for each mode: `in_modes! { fn name(mode) { … } }`, or `in_modes! { [root rootless_one] fn name(mode) { … } }`.
 macro_rules! in_modes {

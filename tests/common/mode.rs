@@ -1,9 +1,9 @@
 //! Who calls the runtime, and which ids the container gets.
 
 use super::scratch::{Scratch, wait_until};
+use super::turned_down::{self, TurnedDown};
 use nix::fcntl::{Flock, FlockArg};
 use serde_json::{Value, json};
-use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
@@ -162,6 +162,17 @@ impl Mode {
 
     /// `program` as this mode's caller runs it, in `dir`; `outer` is the namespace of [`Mode::RootInUserns`].
     pub fn command(self, program: &Path, dir: &Path, outer: Option<&PinnedNamespaces>) -> Command {
+        self.command_without(TurnedDown::by_environment(), program, dir, outer)
+    }
+
+    /// As [`Mode::command`], with a call turned down.
+    pub fn command_without(
+        self,
+        turned_down: Option<TurnedDown>,
+        program: &Path,
+        dir: &Path,
+        outer: Option<&PinnedNamespaces>,
+    ) -> Command {
         let mut command = match outer {
             None => Command::new(program),
             Some(outer) => {
@@ -175,9 +186,7 @@ impl Mode {
                 command
             }
         };
-        if let Some(account) = self.account() {
-            command.uid(account.uid).gid(account.gid);
-        }
+        turned_down::enter(&mut command, turned_down, self.account());
         command.env_clear().env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
         command.current_dir(dir).stdin(Stdio::null());
         command
