@@ -4,7 +4,7 @@ use super::write::Version;
 use crate::{
     bail,
     error::{Context, Error, Result},
-    sys::openat::{openat2, resolve},
+    sys::openat::beneath,
 };
 use nix::{
     errno::Errno,
@@ -22,8 +22,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// cgroupfs has no links and nothing is mounted in it, so whatever breaks these rules is an attack or a mistake.
-const RULES: u64 = resolve::BENEATH | resolve::NO_SYMLINKS | resolve::NO_MAGICLINKS | resolve::NO_XDEV;
 const DIRECTORY: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
 
 /// An open directory and its name for messages.
@@ -59,7 +57,7 @@ impl Dir {
     pub fn open(&self, path: &str) -> Result<Self> {
         let name = self.name.join(path);
         let path = if path.is_empty() { "." } else { path };
-        let fd = openat2(self.fd.as_fd(), path.as_bytes(), DIRECTORY.bits(), 0, RULES)
+        let fd = beneath(self.fd.as_fd(), path.as_bytes(), DIRECTORY.bits())
             .with_context(|| format!("open cgroup {}", name.display()))?;
         Ok(Self { fd, name })
     }
@@ -102,7 +100,7 @@ impl Dir {
 
     /// Opens a file to read it.
     pub fn open_file(&self, file: &str) -> Result<File> {
-        openat2(self.fd.as_fd(), file.as_bytes(), libc::O_RDONLY, 0, RULES)
+        beneath(self.fd.as_fd(), file.as_bytes(), libc::O_RDONLY)
             .map(File::from)
             .with_context(|| format!("read {}", self.name.join(file).display()))
     }
@@ -124,7 +122,7 @@ impl Dir {
     /// Writes a value, each line of it in one write(2).
     pub fn write(&self, file: &str, value: &str) -> Result<()> {
         let write = || format!("write {value:?} to {}", self.name.join(file).display());
-        let fd = openat2(self.fd.as_fd(), file.as_bytes(), libc::O_WRONLY, 0, RULES).with_context(write)?;
+        let fd = beneath(self.fd.as_fd(), file.as_bytes(), libc::O_WRONLY).with_context(write)?;
         let mut open = File::from(fd);
         for line in value.lines() {
             let written = open.write(line.as_bytes()).with_context(write)?;

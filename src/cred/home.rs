@@ -3,12 +3,11 @@
 //! The file belongs to the image, so it is hostile: it is read up to a bound, only as a regular file, and never to turn
 //! a name into an id (CVE-2016-3697: a user *named* "1000" is nobody to us).
 
-use crate::{error::Result, sys::openat};
-use std::{
-    fs::File,
-    io::Read,
-    os::fd::{AsFd, BorrowedFd},
+use crate::{
+    error::Result,
+    mount::root::{Lookup, Rootfs},
 };
+use std::{io::Read, os::fd::BorrowedFd, path::Path};
 
 /// No passwd file is longer.
 const MOST: u64 = 1 << 20;
@@ -24,27 +23,14 @@ pub fn of(root: BorrowedFd<'_>, uid: u32) -> String {
 }
 
 fn read(root: BorrowedFd<'_>) -> Result<Vec<u8>> {
-    let rules = openat::resolve::IN_ROOT | openat::resolve::NO_MAGICLINKS;
-    // A look without opening first: opening a device node may do something.
-    let seen = openat::openat2(root, b"etc/passwd", libc::O_PATH, 0, rules)?;
-    require_file(seen.as_fd())?;
-    let flags = libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY;
-    let file = openat::openat2(root, b"etc/passwd", flags, 0, rules)?;
-    require_file(file.as_fd())?;
+    let inside = Rootfs::new(root.try_clone_to_owned()?, Lookup::probe(root)?);
+    let file = inside.open_file(Path::new("/etc/passwd"))?;
     let mut bytes = Vec::new();
-    File::from(file).take(MOST + 1).read_to_end(&mut bytes)?;
+    file.take(MOST + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MOST {
         crate::bail!("/etc/passwd of the container is longer than {MOST} bytes");
     }
     Ok(bytes)
-}
-
-fn require_file(fd: BorrowedFd<'_>) -> Result<()> {
-    let mode = nix::sys::stat::fstat(fd)?.st_mode;
-    if mode & libc::S_IFMT != libc::S_IFREG {
-        crate::bail!("/etc/passwd of the container is not a file");
-    }
-    Ok(())
 }
 
 /// The home directory in the first passwd line of this uid, where it is absolute and clean text.
@@ -66,6 +52,7 @@ fn holds(line: &[u8], uid: u32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::{fs::File, os::fd::AsFd};
 
     #[test]
     fn home_is_found_by_number_and_never_by_name() {

@@ -3,14 +3,14 @@
 use super::lookup::{is_noexec, words};
 use crate::{
     error::{Error, Result},
-    sys::openat,
+    mount::root::{Lookup, Rootfs},
 };
 use nix::{
     errno::Errno,
-    fcntl::{AT_FDCWD, AtFlags},
-    sys::stat::fstatat,
+    fcntl::{AT_FDCWD, AtFlags, OFlag},
+    sys::stat::{Mode, fstatat},
 };
-use std::{fs::File, io::Read, path::Path};
+use std::{io::Read, os::fd::AsFd, path::Path};
 
 /// How much of a program is read: a page, where headers and `#!` lines are.
 const HEAD: u64 = 4096;
@@ -61,13 +61,12 @@ fn head(path: &str) -> Vec<u8> {
 }
 
 fn read_head(path: &str) -> Result<Vec<u8>> {
-    if fstatat(AT_FDCWD, path, AtFlags::empty())?.st_mode & libc::S_IFMT != libc::S_IFREG {
-        return Ok(Vec::new());
-    }
-    let flags = libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY;
-    let file = openat::openat2(AT_FDCWD, path.as_bytes(), flags, 0, openat::resolve::NO_MAGICLINKS)?;
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let root = nix::fcntl::open("/", flags, Mode::empty())?;
+    let lookup = Lookup::probe(root.as_fd())?;
+    let file = Rootfs::new(root, lookup).open_file(&std::path::absolute(path)?)?;
     let mut bytes = Vec::new();
-    File::from(file).take(HEAD).read_to_end(&mut bytes)?;
+    file.take(HEAD).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 

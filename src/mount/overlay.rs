@@ -14,7 +14,7 @@ use crate::{
         fork::shared_child,
         mount::{self, Attributes, Configuration, clone_path, mount_of},
         ns,
-        openat::{openat2, resolve},
+        openat::beneath,
         prctl,
         proc::Proc,
     },
@@ -129,9 +129,9 @@ impl Writable {
 /// A directory below the cloned parent, which has to be the one that its path leads to on the host.
 fn below(parent: &OwnedFd, wanted: &Upper, name: &Path) -> Result<(OwnedFd, FileStat)> {
     let path = wanted.parent.join(name);
-    let rules = resolve::BENEATH | resolve::NO_XDEV | resolve::NO_SYMLINKS;
-    let directory = openat2(parent.as_fd(), name.as_os_str().as_bytes(), O_PATH | O_DIRECTORY, 0, rules)
-        .hint("upperdir and workdir have to be on one mount, without symlinks below the directory that holds both")?;
+    let directory = beneath(parent.as_fd(), name.as_os_str().as_bytes(), O_PATH | O_DIRECTORY).hint(
+        "upperdir and workdir have to be on one mount, without symlinks below the directory that holds both",
+    )?;
     let (found, meant) = (fstat(&directory).context("stat")?, stat(&path).context("stat")?);
     if (found.st_dev, found.st_ino) != (meant.st_dev, meant.st_ino) {
         return Err(Error::new(format_args!(

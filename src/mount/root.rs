@@ -2,8 +2,8 @@
 
 use super::op::Link;
 use crate::{
-    error::{Context, Result},
-    sys::openat::{find, openat2, resolve},
+    error::{Context, Error, Result},
+    sys::openat::{find, is_turned_down, openat2, resolve},
 };
 use nix::{
     errno::Errno,
@@ -16,6 +16,7 @@ use nix::{
 use std::{
     collections::VecDeque,
     ffi::{OsStr, OsString},
+    fs::File,
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
         unix::ffi::{OsStrExt, OsStringExt},
@@ -39,9 +40,9 @@ pub enum Lookup {
 impl Lookup {
     /// Tries out which way there is.
     pub fn probe(dir: BorrowedFd<'_>) -> Result<Self> {
-        match openat2(dir, b".", libc::O_PATH, 0, resolve::IN_ROOT) {
+        match openat2(dir, b".", libc::O_PATH, resolve::IN_ROOT) {
             Ok(_) => Ok(Self::Kernel),
-            Err(error) if matches!(error.errno(), Some(libc::ENOSYS | libc::EPERM)) => Ok(Self::Walk),
+            Err(error) if is_turned_down(&error) => Ok(Self::Walk),
             Err(error) => Err(error),
         }
     }
@@ -92,6 +93,31 @@ impl Rootfs {
         }
     }
 
+    /// The regular file at `path`, opened for reading; whatever else is there is not opened, for to open a device may do
+    /// something. For a process whose own root directory this is.
+    pub fn open_file(&self, path: &Path) -> Result<File> {
+        let place = |fd: &OwnedFd| {
+            let stat = fstat(fd).context("fstat")?;
+            Ok::<_, Error>((kind(fd)? == SFlag::S_IFREG).then_some((stat.st_dev, stat.st_ino)))
+        };
+        let seen = place(&self.find(path, Link::Follow)?)?;
+        if seen.is_none() {
+            crate::bail!("{} in the root file system is not a file", path.display());
+        }
+        let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+        let (name, _, rules) = by_kernel(path, Link::Follow);
+        let file = match self.lookup {
+            Lookup::Kernel => openat2(self.fd.as_fd(), name, flags.bits(), rules)?,
+            // What the plain path leads to has to be what the walk has led to.
+            Lookup::Walk => openat(&self.fd, name, flags, Mode::empty())
+                .with_context(|| format!("open {} in the root file system", path.display()))?,
+        };
+        if place(&file)? != seen {
+            crate::bail!("{} in the root file system has just been replaced", path.display());
+        }
+        Ok(file.into())
+    }
+
     /// The object at `path`, made where it is missing, with the directories on the way. A dangling symlink is followed
     /// inside the root, as real images want it for `/etc/resolv.conf`.
     pub fn create(&self, path: &Path, link: Link, missing: Missing) -> Result<OwnedFd> {
@@ -101,7 +127,7 @@ impl Rootfs {
 
     fn find_by_kernel(&self, path: &Path, link: Link) -> Result<OwnedFd> {
         let (name, flags, rules) = by_kernel(path, link);
-        openat2(self.fd.as_fd(), name, libc::O_PATH | flags, 0, rules)
+        openat2(self.fd.as_fd(), name, libc::O_PATH | flags, rules)
     }
 
     /// Resolves `path` with one openat(2) per component. `..` goes back along the descriptors that led here, so nothing

@@ -1,10 +1,7 @@
 //! procfs, read and written through one verified handle (CVE-2019-16884, CVE-2025-52881: a path below /proc is only as
 //! good as the mounts over it, so no other way in exists in this program).
 
-use super::{
-    openat::{openat2, resolve},
-    pidfd,
-};
+use super::{openat, pidfd};
 use crate::error::{Context, Error, Result};
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 use std::{
@@ -49,15 +46,14 @@ impl Proc {
 
     /// Opens a file below the handle; symlinks (`self` among them: use [`Proc::own`]) and mounts on the way are errors.
     pub fn open_file(&self, path: &str, flags: i32) -> Result<OwnedFd> {
-        let rules = resolve::BENEATH | resolve::NO_XDEV | resolve::NO_SYMLINKS;
-        openat2(self.root.as_fd(), path.as_bytes(), flags, 0, rules)
+        openat::beneath(self.root.as_fd(), path.as_bytes(), flags)
     }
 
     /// A namespace of a process by its name in /proc/PID/ns: the directory is proven to be procfs, then one step is taken
     /// through the magic link.
     pub fn namespace(&self, pid: &str, name: &str) -> Result<OwnedFd> {
         let directory = self.open_file(&format!("{pid}/ns"), libc::O_PATH | libc::O_DIRECTORY)?;
-        openat2(directory.as_fd(), name.as_bytes(), libc::O_RDONLY, 0, resolve::MAGIC_STEP)
+        openat::through_link(directory.as_fd(), name)
             .with_context(|| format!("open the {name} namespace of process {pid}"))
     }
 

@@ -24,9 +24,7 @@ impl Image {
     /// Opens it through the verified procfs.
     pub fn open(proc: &Proc) -> Result<Self> {
         let own = proc.open_file(&proc.own()?, libc::O_PATH | libc::O_DIRECTORY)?;
-        openat::openat2(own.as_fd(), b"exe", libc::O_RDONLY, 0, openat::resolve::MAGIC_STEP)
-            .map(Self)
-            .context("open the program's own file")
+        openat::through_link(own.as_fd(), "exe").map(Self).context("open the program's own file")
     }
 
     /// Owner and mode.

@@ -1,10 +1,6 @@
 //! Terminals: the ioctls of ioctl_tty(2), each on a descriptor, never through a path.
 
-use super::{
-    check, check_fd,
-    openat::{openat2, resolve},
-    show,
-};
+use super::{check, check_fd, openat, show};
 use crate::error::{Context, Error, Result};
 use libc::{c_int, winsize};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -35,8 +31,7 @@ impl Pty {
         if nix::sys::statfs::fstatfs(devpts).context("statfs /dev/pts")?.filesystem_type().0 != DEVPTS_MAGIC {
             return Err(Error::new("/dev/pts is not a devpts").hint(hint));
         }
-        let rules = resolve::BENEATH | resolve::NO_XDEV | resolve::NO_SYMLINKS;
-        let master = openat2(devpts, b"ptmx", libc::O_RDWR | libc::O_NOCTTY, 0, rules)
+        let master = openat::beneath(devpts, b"ptmx", libc::O_RDWR | libc::O_NOCTTY)
             .context("open /dev/pts/ptmx")
             .hint(hint)?;
         let device = nix::sys::stat::fstat(&master).context("stat /dev/pts/ptmx")?.st_rdev;

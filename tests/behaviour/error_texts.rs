@@ -378,6 +378,11 @@ fn numberless(text: &str) -> String {
     out + &digits
 }
 
+/// The titles, which have the exit status, and the hints.
+fn without_sentences(text: &str) -> Vec<&str> {
+    text.lines().filter(|line| line.starts_with("# ") || line.starts_with("hint: ")).collect()
+}
+
 /// Compares what these setups say with a file of tests/golden/errors.
 #[track_caller]
 fn check(file: &str, cases: Vec<Case>) {
@@ -391,6 +396,12 @@ fn check(file: &str, cases: Vec<Case>) {
         }
     }
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/errors").join(file);
+    if TurnedDown::by_environment().is_some() {
+        // Where another call has to do it, the sentence names that one. What becomes of it and the remedy stay.
+        let before = std::fs::read_to_string(&golden).unwrap();
+        assert_eq!(without_sentences(&before), without_sentences(&now));
+        return;
+    }
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         std::fs::write(&golden, &now).unwrap();
     }

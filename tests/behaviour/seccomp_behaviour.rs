@@ -23,14 +23,14 @@ in_modes! {
                 .start();
             container.wait_for("Operation not permitted");
             assert_eq!(container.proc().status("Seccomp"), "2");
-            assert_eq!(container.proc().status("Seccomp_filters"), "1");
+            assert_eq!(container.proc().filters(), 1);
         }
     }
 }
 
 in_modes! {
     fn without_a_profile_there_is_no_filter(mode) {
-        assert_eq!(Bundle::new(mode).start().proc().status("Seccomp"), "0");
+        assert_eq!(Bundle::new(mode).start().proc().filters(), 0);
     }
 }
 

@@ -195,7 +195,8 @@ impl Bundle {
         self.touched.store(true, Ordering::Relaxed);
         let view = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pure-cgroup2");
         let program = if self.pure { &view } else { &self.program };
-        let mut command = self.mode.command_without(self.turned_down, program, &self.dir(), self.outer.as_ref());
+        let mut command =
+            self.mode.command_without(self.turned_down, program, &self.dir(), self.outer.as_ref());
         if self.pure {
             command.arg(&self.program);
         }

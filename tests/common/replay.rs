@@ -338,7 +338,7 @@ impl Replay {
         }
         let nnp = u8::from(config["process"]["noNewPrivileges"] == true).to_string();
         assert_eq!(process.status("NoNewPrivs"), nnp);
-        assert_eq!(process.status("Seccomp"), if config["linux"]["seccomp"].is_object() { "2" } else { "0" });
+        assert_eq!(process.filters(), u32::from(config["linux"]["seccomp"].is_object()));
         assert_eq!(
             fs::read_link(process.path("cwd")).unwrap(),
             Path::new(config["process"]["cwd"].as_str().unwrap())

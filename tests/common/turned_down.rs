@@ -51,7 +51,8 @@ impl TurnedDown {
 
     /// The call and the error of these names.
     pub fn new(call: &str, errno: &str) -> Self {
-        let known = CALLS.iter().find(|known| known.0 == call).zip(ERRNOS.iter().find(|known| known.0 == errno));
+        let known =
+            CALLS.iter().find(|known| known.0 == call).zip(ERRNOS.iter().find(|known| known.0 == errno));
         let (call, errno) = known.unwrap_or_else(|| panic!("{call}:{errno}: of {CALLS:?} and {ERRNOS:?}"));
         Self { call: call.0, errno: errno.0 }
     }
