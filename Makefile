@@ -45,13 +45,16 @@ vm-stop: ## End the test machine
 test-root: prepare ## Run the tests that start containers, and no others
 	scripts/test --test behaviour
 
-test-security: prepare ## Run the attacks, the assembler against random trees (URUN_ASSEMBLER_SECONDS), the faults, the fuzzing, and no others
+test-security: prepare ## Run the attacks, the faults, refused calls, load, the assembler against random trees, the fuzzing, and no others
 	@scripts/packages fuzz
-	scripts/test --test security --test assembler --test faults
+	scripts/test --test security --test assembler --test faults --test turned_down --test load
 	@scripts/fuzz $(FUZZ_SECONDS)
 
 test-long: prepare ## Run every test with many more random cases and every fault, and everything in the test machine in every way
 	PROPTEST_CASES=20000 URUN_TEST_FAULTS=all scripts/test
+	URUN_TEST_WITHOUT=openat2:ENOSYS scripts/test --test behaviour --test security
+	URUN_TEST_WITHOUT=openat2:EPERM scripts/test --test behaviour --test security
+	URUN_TEST_LOAD=1000,5000 scripts/test --test load
 	scripts/test --vm --long
 
 prepare: # Install what the tests need and the machine lacks

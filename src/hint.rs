@@ -22,6 +22,8 @@ pub struct Facts {
     pub has_subordinate_ids: bool,
     /// Something is mounted over a part of /proc, as inside a container.
     pub proc_is_masked: bool,
+    /// A seccomp filter is in force: of an outer container, or a service's `SystemCallFilter=`.
+    pub is_filtered: bool,
 }
 
 /// One kind of failure.
@@ -134,17 +136,60 @@ const TABLE: &[Row] = &[
     },
 ];
 
-/// The remedy for `error`, where the table has one. `facts` is asked only when a row fits.
+/// The calls that urun cannot do without, and the first Linux that has all that is asked of them (their manual pages).
+/// Older filters, which do not know them, refuse them with EPERM, newer ones with ENOSYS.
+const CALLS: &[(&str, &str)] = &[
+    ("clone3", "5.7"),
+    ("close_range", "5.11"),
+    ("fsconfig", "5.2"),
+    ("fsmount", "5.2"),
+    ("fsopen", "5.2"),
+    ("fspick", "5.2"),
+    ("mount_setattr", "5.12"),
+    ("move_mount", "5.2"),
+    ("open_tree", "5.2"),
+    ("pidfd_getfd", "5.6"),
+    ("pidfd_open", "5.3"),
+    ("pidfd_send_signal", "5.1"),
+    ("waitid", "5.4"),
+];
+
+/// The remedy where the kernel, or a filter in its place, may have refused a call itself.
+fn turned_down(sentence: &str, errno: Option<i32>, facts: &Facts) -> Option<String> {
+    const FILTER: &str = "the seccomp filter around urun (of an outer container or a service)";
+    let call = CALLS.iter().find(|(call, _)| sentence.contains(&format!("{call}(")));
+    match (errno, call) {
+        (Some(libc::ENOSYS), Some((call, version))) if facts.is_filtered => {
+            Some(format!("{FILTER} has to allow {call}, which needs Linux {version} or newer"))
+        }
+        (Some(libc::ENOSYS), Some((call, version))) => Some(format!("{call} needs Linux {version} or newer")),
+        (Some(libc::EPERM), Some((call, _))) if facts.is_filtered => {
+            Some(format!("{FILTER} has to allow {call}"))
+        }
+        (Some(libc::ENOSYS | libc::EPERM), None) if facts.is_filtered => {
+            Some(format!("{FILTER} may be what refuses this"))
+        }
+        _ => None,
+    }
+}
+
+/// The remedy for `error`, where one is known. `facts` is asked only when something may fit.
 pub fn remedy(error: &Error, facts: impl FnOnce() -> Facts) -> Option<String> {
     let sentence = error.to_string();
     let fits = |row: &&Row| {
         row.words.iter().all(|word| sentence.contains(word))
             && (row.errnos.is_empty() || error.errno().is_some_and(|errno| row.errnos.contains(&errno)))
     };
-    let row = TABLE.iter().find(fits)?;
+    let row = TABLE.iter().find(fits);
+    if row.is_none() && !matches!(error.errno(), Some(libc::ENOSYS | libc::EPERM)) {
+        return None;
+    }
     let facts = facts();
-    let (_, text) = row.remedies.iter().find(|(holds, _)| holds(&facts))?;
-    Some(text.replace("{user}", &facts.user))
+    let known = row.and_then(|row| row.remedies.iter().find(|(holds, _)| holds(&facts)));
+    match known {
+        Some((_, text)) => Some(text.replace("{user}", &facts.user)),
+        None => turned_down(&sentence, error.errno(), &facts),
+    }
 }
 
 #[cfg(test)]
@@ -153,6 +198,10 @@ mod tests {
 
     fn rootless() -> Facts {
         Facts { user: "ann".to_owned(), has_subordinate_ids: true, ..Facts::default() }
+    }
+
+    fn filtered() -> Facts {
+        Facts { is_filtered: true, ..root() }
     }
 
     fn root() -> Facts {
@@ -191,6 +240,16 @@ mod tests {
             (Error::syscall("mount_setattr(MOUNT_ATTR_IDMAP)", libc::EPERM), rootless(), Some("rootless")),
             (Error::syscall("mkdir(/sys/fs/cgroup/x)", libc::EACCES), rootless(), Some("Delegate=yes")),
             (Error::syscall("mkdir(/x)", libc::EACCES), rootless(), None),
+            (Error::syscall("fsopen(\"proc\")", libc::ENOSYS), root(), Some("needs Linux 5.2")),
+            (
+                Error::syscall("fsopen(\"proc\")", libc::ENOSYS),
+                filtered(),
+                Some("has to allow fsopen, which needs"),
+            ),
+            (Error::syscall("fsopen(\"proc\")", libc::EPERM), filtered(), Some("has to allow fsopen")),
+            (Error::syscall("fsopen(\"proc\")", libc::EPERM), root(), None),
+            (Error::syscall("mkdir(/x)", libc::EPERM), filtered(), Some("may be what refuses this")),
+            (Error::syscall("mkdir(/x)", libc::EACCES), filtered(), None),
         ];
         for (error, facts, expected) in rows {
             let expected = expected.map(|word| if word == "given" { "give to ann" } else { word });

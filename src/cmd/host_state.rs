@@ -16,6 +16,7 @@ pub fn facts() -> Facts {
         userns_clone_is_off: sysctl("kernel/unprivileged_userns_clone") == "0",
         no_user_namespaces: sysctl("user/max_user_namespaces") == "0",
         has_subordinate_ids: has_ids("/etc/subuid") && has_ids("/etc/subgid"),
+        is_filtered: read("/proc/self/status").lines().any(|line| line == "Seccomp:\t2"),
         proc_is_masked: covers_proc(&read("/proc/self/mountinfo")),
         user,
     }

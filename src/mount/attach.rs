@@ -252,7 +252,9 @@ fn explain_link(attach: &Attach) -> impl Fn(Error) -> Error {
 }
 
 fn explain_refusal(error: Error, fstype: &str) -> Error {
-    if error.errno() != Some(libc::EPERM) {
+    // The kernel refuses a file system to a user namespace when it is made or mounted; before, only a filter says EPERM.
+    let made = ["fsconfig(create)", "fsmount("].iter().any(|call| error.to_string().contains(call));
+    if error.errno() != Some(libc::EPERM) || !made {
         return error;
     }
     match fstype {

@@ -8,12 +8,6 @@ use std::{
     path::Path,
 };
 
-/// Adds the kernel version that a system call needs to its ENOSYS.
-fn needs(version: &str) -> impl FnOnce(Error) -> Error {
-    let hint = format!("Linux {version} or newer is needed, and no seccomp filter in the way");
-    move |error| if error.errno() == Some(libc::ENOSYS) { error.hint(hint) } else { error }
-}
-
 /// A detached clone of the mount at the path, with what is mounted below where `flags` has `AT_RECURSIVE`;
 /// `AT_SYMLINK_NOFOLLOW` clones a symlink itself. The clone is a peer of a shared original.
 pub fn clone_path(path: &Path, flags: c_int) -> Result<OwnedFd> {
@@ -31,7 +25,7 @@ fn open_tree(dir: RawFd, name: &CStr, flags: c_int, shown: impl FnOnce() -> Stri
     let flags = flags.cast_unsigned() | libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC;
     // SAFETY: `dir` is AT_FDCWD or open, `name` is NUL-terminated.
     let ret = unsafe { libc::syscall(libc::SYS_open_tree, dir, name.as_ptr(), flags) };
-    check_fd(ret, || format!("open_tree({}, {name:?}, {flags:#x})", shown())).map_err(needs("5.2"))
+    check_fd(ret, || format!("open_tree({}, {name:?}, {flags:#x})", shown()))
 }
 
 /// Moves a mount, detached or not, onto the object behind `target`. The descriptor stays the mount's root.
@@ -42,7 +36,7 @@ pub fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<()> {
         let (from, to) = (mount.as_raw_fd(), target.as_raw_fd());
         libc::syscall(libc::SYS_move_mount, from, c"".as_ptr(), to, c"".as_ptr(), flags)
     };
-    check(ret, || format!("move_mount({}, {})", show(mount), show(target))).map(drop).map_err(needs("5.2"))
+    check(ret, || format!("move_mount({}, {})", show(mount), show(target))).map(drop)
 }
 
 /// Attribute bits to set and to clear, and a propagation type (`MS_PRIVATE` …, 0 for no change): mount_setattr(2).
@@ -60,14 +54,14 @@ pub struct Attributes {
 pub fn set_attributes(mount: BorrowedFd<'_>, attributes: Attributes, flags: c_int) -> Result<()> {
     let Attributes { set, clear, propagation } = attributes;
     let attr = libc::mount_attr { attr_set: set, attr_clr: clear, propagation, userns_fd: 0 };
-    mount_setattr(mount, &attr, flags).map_err(needs("5.12"))
+    mount_setattr(mount, &attr, flags)
 }
 
 /// Maps the ids of a detached mount through a user namespace (`MOUNT_ATTR_IDMAP`).
 pub fn set_idmap(mount: BorrowedFd<'_>, user_namespace: BorrowedFd<'_>, flags: c_int) -> Result<()> {
     let userns_fd = u64::from(user_namespace.as_raw_fd().cast_unsigned());
     let attr = libc::mount_attr { attr_set: libc::MOUNT_ATTR_IDMAP, attr_clr: 0, propagation: 0, userns_fd };
-    mount_setattr(mount, &attr, flags).map_err(needs("5.12"))
+    mount_setattr(mount, &attr, flags)
 }
 
 fn mount_setattr(mount: BorrowedFd<'_>, attr: &libc::mount_attr, flags: c_int) -> Result<()> {
@@ -97,7 +91,7 @@ impl Configuration {
         let name = cstring(fstype)?;
         // SAFETY: `name` is NUL-terminated.
         let ret = unsafe { libc::syscall(libc::SYS_fsopen, name.as_ptr(), libc::FSOPEN_CLOEXEC) };
-        let fd = check_fd(ret, || format!("fsopen({name:?})")).map_err(needs("5.2"));
+        let fd = check_fd(ret, || format!("fsopen({name:?})"));
         fd.map(Self).map_err(|error| match error.errno() {
             Some(libc::ENODEV) => error.hint(format_args!("the kernel has no file system {fstype}")),
             _ => error,
@@ -109,7 +103,7 @@ impl Configuration {
         let flags = libc::FSPICK_CLOEXEC | libc::FSPICK_EMPTY_PATH;
         // SAFETY: `mount` is open, the string is NUL-terminated.
         let ret = unsafe { libc::syscall(libc::SYS_fspick, mount.as_raw_fd(), c"".as_ptr(), flags) };
-        check_fd(ret, || format!("fspick({})", show(mount))).map(Self).map_err(needs("5.2"))
+        check_fd(ret, || format!("fspick({})", show(mount))).map(Self)
     }
 
     /// `FSCONFIG_SET_FLAG`

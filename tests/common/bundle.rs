@@ -124,6 +124,11 @@ impl Bundle {
         self.turned_down = turned_down;
     }
 
+    /// Is a call turned down for the runtime?
+    pub fn is_turned_down(&self) -> bool {
+        self.turned_down.is_some()
+    }
+
     /// Text on the runtime's standard input.
     pub fn stdin(mut self, text: &str) -> Self {
         self.stdin = Some(text.to_owned());
