@@ -31,6 +31,12 @@ impl ConsoleSocket {
         self.path.to_str().unwrap()
     }
 
+    /// Has anybody connected?
+    pub fn was_called(&self) -> bool {
+        self.listener.set_nonblocking(true).unwrap();
+        self.listener.accept().is_ok()
+    }
+
     /// Accepts one connection and returns its payload and its one file descriptor.
     #[track_caller]
     pub fn accept(&self) -> (Vec<u8>, OwnedFd) {

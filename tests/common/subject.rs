@@ -25,8 +25,17 @@ pub fn subject() -> (Subject, PathBuf) {
         Err(_) | Ok("" | "urun") => (Subject::Urun, env!("CARGO_BIN_EXE_urun").into()),
         Ok("crun") => (Subject::Crun, which("crun")),
         Ok("runc") => (Subject::Runc, which("runc")),
-        Ok(path) if path.starts_with('/') => (Subject::Urun, path.into()),
-        Ok(other) => panic!("RUNTIME_UNDER_TEST={other}: urun, its path, crun and runc are known"),
+        Ok(path) if path.starts_with('/') => (kind(path), path.into()),
+        Ok(other) => panic!("RUNTIME_UNDER_TEST={other}: urun, crun, runc and a path of one of them are known"),
+    }
+}
+
+/// Another release of a runtime is told by the name of its file.
+fn kind(path: &str) -> Subject {
+    match path.rsplit('/').next() {
+        Some("crun") => Subject::Crun,
+        Some("runc") => Subject::Runc,
+        _ => Subject::Urun,
     }
 }
 

@@ -64,6 +64,32 @@ in_modes! {
 }
 
 in_modes! {
+    /// A directory that is gone has no name to go up from, and nothing above the container's root can be reached by going up.
+    fn sec_21_a_deleted_directory_and_many_parents_stay_inside(mode) {
+        let bundle = Bundle::new(mode).put("/process/cwd", json!("/work"));
+        let container = bundle
+            .rootfs(|root| {
+                fs::create_dir(root.join("work")).unwrap();
+                fs::write(root.join("inside"), "").unwrap();
+            })
+            .sh("rmdir /work; echo gone; exec sleep 600")
+            .start();
+        container.wait_for("gone");
+        let up = "/..".repeat(30);
+        for cwd in [
+            up.clone(), format!("/work{up}"), format!("/proc/1/cwd{up}"), "/proc/1/cwd".to_owned(), format!("/proc/self/cwd{up}"),
+            format!("/proc/1/root{up}"), "/work".to_owned(),
+        ] {
+            let output = exec(&container, &["--cwd", &cwd], &["sh", "-c", &format!("ls .{up}; ls /")]);
+            let listings: Vec<_> = output.stdout.matches("inside\n").collect();
+            // Whoever is somewhere sees the container's root by going up, or nothing.
+            assert!(output.code != 0 || !listings.is_empty(), "cwd {cwd}: {output:?}");
+            assert!(!output.stdout.contains("vmlinuz") && !output.stdout.contains("boot\n"), "cwd {cwd}: {output:?}");
+        }
+    }
+}
+
+in_modes! {
     /// What the caller has open stays outside, whatever the number.
     fn sec_22_exec_takes_nothing_along(mode) {
         let container = Bundle::new(mode).start();

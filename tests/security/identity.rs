@@ -63,8 +63,20 @@ fn sec_44_a_recycled_pid_is_never_killed() {
     let mut record: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
     record["init"]["pid"] = json!(bystander.id());
     std::fs::write(&path, record.to_string()).unwrap();
-    for verb in [&["kill", container.id(), "KILL"][..], &["delete", "--force", container.id()]] {
+    let id = container.id();
+    let verbs = [
+        &["kill", id, "KILL"][..],
+        &["kill", "--all", id, "KILL"],
+        &["start", id],
+        &["pause", id],
+        &["exec", id, "true"],
+        &["delete", id],
+        &["delete", "--force", id],
+    ];
+    for verb in verbs {
         container.bundle().call(verb);
+        let stat = Proc(bystander.id()).read("status");
+        assert!(stat.contains("State:\tS"), "{verb:?} has stopped a process that is none of its own");
         assert!(
             bystander.try_wait().unwrap().is_none(),
             "{verb:?} has ended a process that is none of its own"

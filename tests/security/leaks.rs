@@ -155,6 +155,56 @@ in_modes! {
 }
 
 in_modes! {
+    /// Sockets, memory files and directories of the caller stay outside unless they are handed down, also where the profile of
+    /// the container ends whoever calls close_range(2).
+    fn sec_22_only_what_is_handed_down_comes_along(mode) {
+        for (preserve, listen) in [(0, 0), (2, 0), (0, 1), (2, 1)] {
+            let seccomp = json!({
+                "defaultAction": "SCMP_ACT_ALLOW",
+                "syscalls": [{"names": ["close_range"], "action": "SCMP_ACT_KILL_PROCESS"}],
+            });
+            let bundle = Bundle::new(mode).put("/linux/seccomp", seccomp);
+            bundle.write();
+            let number = preserve.to_string();
+            let mut command = bundle.command(&["create", "--preserve-fds", &number, bundle.id()]);
+            if listen > 0 {
+                command.env("LISTEN_FDS", listen.to_string());
+            }
+            leak(&mut command);
+            // SAFETY: all of these are safe between fork and exec.
+            unsafe {
+                command.pre_exec(move || {
+                    let root = libc::open(c"/".as_ptr(), libc::O_DIRECTORY | libc::O_RDONLY);
+                    let memory = libc::memfd_create(c"x".as_ptr(), 0);
+                    let mut pair = [0; 2];
+                    libc::socketpair(libc::AF_UNIX, libc::SOCK_STREAM, 0, pair.as_mut_ptr());
+                    for (fd, to) in [(memory, 40), (pair[0], 41), (pair[1], 42), (root, 43)] {
+                        libc::dup2(fd, to);
+                    }
+                    // What is handed down has to be there.
+                    for to in 3..3 + preserve + listen {
+                        libc::dup2(40, to);
+                        libc::fcntl(to, libc::F_SETFD, 0);
+                    }
+                    for to in 3 + preserve + listen..12 {
+                        libc::dup2(43, to);
+                    }
+                    Ok(())
+                });
+            }
+            bundle.call_command(command).ok();
+            let process = pid(&bundle);
+            bundle.call(&["start", bundle.id()]).ok();
+            crate::common::wait_until("the program runs", || {
+                std::fs::read_link(process.path("exe")).is_ok_and(|exe| exe.ends_with("busybox"))
+            });
+            let expected: Vec<u32> = (0..3 + (preserve + listen).cast_unsigned()).collect();
+            assert_eq!(process.fds(), expected, "--preserve-fds {preserve}, LISTEN_FDS={listen}: {:?}", held(process));
+        }
+    }
+}
+
+in_modes! {
     /// CVE-2016-9962: what waits for its start belongs to root in /proc, so that no process of the same user may ptrace it.
     fn sec_22_a_waiting_init_is_hidden(mode) {
         use std::os::unix::fs::MetadataExt;

@@ -10,15 +10,22 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod annotations;
 mod audit;
 mod canary;
 mod crash;
 mod exec;
 mod identity;
+mod image;
 mod keys;
 mod leaks;
 mod nested;
 mod paths;
 mod pods;
+mod powers;
+mod probe;
+mod races;
 mod root_inside;
+mod settings;
 mod syntax;
+mod terminal;

@@ -2,12 +2,16 @@
 
 use crate::{
     canary::Canary,
-    common::{Bundle, ConsoleSocket, Traces, in_modes},
+    common::{Bundle, ConsoleSocket, Proc, Traces, deadline, in_modes},
 };
 use serde_json::json;
 use std::{
-    os::unix::fs::{FileTypeExt, MetadataExt, symlink},
+    os::unix::{
+        fs::{FileTypeExt, MetadataExt, symlink},
+        process::CommandExt,
+    },
     path::Path,
+    time::Instant,
 };
 
 /// What is put into the image before the run.
@@ -31,7 +35,7 @@ fn console(bundle: &Bundle) -> ConsoleSocket {
 }
 
 /// Without the mounts at and below these places.
-fn without_mounts(bundle: Bundle, places: &[&str]) -> Bundle {
+pub fn without_mounts(bundle: Bundle, places: &[&str]) -> Bundle {
     bundle.with(|config| {
         let mounts = config["mounts"].as_array_mut().unwrap();
         mounts.retain(|mount| {
@@ -53,6 +57,20 @@ in_modes! {
                 .sh("true");
             let canary = Canary::new(&bundle);
             bundle.run().refused(name);
+            canary.is_untouched();
+            Traces::none_of(&bundle);
+        }
+        let bundle = without_mounts(Bundle::new(mode), &["/dev"]);
+        let canary = Canary::new(&bundle);
+        for target in ["/tmp/x".to_owned(), canary.path().display().to_string()] {
+            let bundle = without_mounts(Bundle::new(mode), &["/dev"])
+                .rootfs(|root| {
+                    std::fs::create_dir(root.join("tmp/x")).unwrap();
+                    symlink(&target, root.join("dev/pts")).unwrap();
+                })
+                .mount("devpts", "devpts", "/dev/pts", &["newinstance"])
+                .sh("true");
+            bundle.run().refused_naming(&["/dev/pts"]);
             canary.is_untouched();
             Traces::none_of(&bundle);
         }
@@ -97,12 +115,21 @@ in_modes! {
         let canary = Canary::new(&bundle);
         let there = canary.join("console").display().to_string();
         let new = canary.join("new").display().to_string();
+        let fifo = bundle.scratch().join("fifo");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let owner = |path: &Path| path.symlink_metadata().map(|meta| (meta.mode(), meta.uid(), meta.gid())).unwrap();
+        let before = owner(&fifo);
         let mut bundle = bundle;
-        for target in [there.clone(), format!("../../../../../../../..{there}"), new] {
+        let pipe = fifo.display().to_string();
+        let up = |path: &str| format!("../../../../../../..{path}");
+        for target in [there.clone(), up(&there), new.clone(), up(&new), pipe.clone(), up(&pipe)] {
             bundle = bundle.rootfs(plain(&target));
             let socket = console(&bundle);
+            let deadline = deadline(2);
             bundle.try_create(&["--console-socket", socket.path()]);
+            assert!(Instant::now() < deadline, "{target} made the runtime wait");
             canary.is_untouched();
+            assert_eq!(owner(&fifo), before);
             bundle.call(&["delete", "--force", bundle.id()]);
         }
     }
@@ -119,22 +146,48 @@ in_modes! {
         let fifo = |root: &Path, _: &str| {
             nix::unistd::mkfifo(&root.join("dev/null"), nix::sys::stat::Mode::S_IRWXU).unwrap();
         };
-        let cases: [(&str, Plant<'_>); 6] =
-            [("none", &none), ("link", &link), ("up", &up), ("pattern", &pattern), ("file", &file), ("fifo", &fifo)];
+        let zero = |root: &Path, _: &str| {
+            use nix::sys::stat::{Mode, SFlag, makedev, mknod};
+            mknod(&root.join("dev/null"), SFlag::S_IFCHR, Mode::S_IRWXU, makedev(1, 5)).unwrap();
+        };
+        let cases: [(&str, Plant<'_>); 7] = [
+            ("none", &none), ("link", &link), ("up", &up), ("pattern", &pattern), ("file", &file), ("fifo", &fifo), ("zero", &zero),
+        ];
         let host = || std::fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap();
         let before = host();
-        for (name, make) in cases {
+        for ((name, make), closed) in cases.into_iter().flat_map(|case| [(case, false), (case, true)]) {
             let bundle = without_mounts(Bundle::new(mode), &["/dev"]).put("/linux/maskedPaths", json!(["/proc/timer_list", "/proc/keys"]));
             let canary = Canary::new(&bundle);
             let at = canary.path().display().to_string();
             let bundle = bundle.rootfs(|root| make(root, &at));
-            if bundle.try_create(&[]).code == 0 {
+            bundle.write();
+            let mut command = bundle.command(&["create", bundle.id()]);
+            if closed {
+                // SAFETY: close is safe between fork and exec.
+                unsafe {
+                    command.pre_exec(|| {
+                        libc::close(0);
+                        Ok(())
+                    });
+                }
+            }
+            if bundle.call_command(command).code == 0 {
                 let state = bundle.call(&["state", bundle.id()]).ok().stdout;
                 let state: serde_json::Value = serde_json::from_str(&state).unwrap();
-                for mask in ["proc/timer_list", "proc/keys"] {
-                    let place = format!("/proc/{}/root/{mask}", state["pid"]);
-                    let meta = std::fs::metadata(&place).unwrap();
-                    assert!(meta.file_type().is_char_device() && meta.rdev() == nix::sys::stat::makedev(1, 3), "{name}: {place}");
+                let process = Proc(u32::try_from(state["pid"].as_u64().unwrap()).unwrap());
+                let null = |place: &Path| {
+                    let meta = std::fs::metadata(place).unwrap();
+                    meta.file_type().is_char_device() && meta.rdev() == nix::sys::stat::makedev(1, 3)
+                };
+                for mask in ["/proc/timer_list", "/proc/keys"] {
+                    assert!(null(&process.inside(mask)), "{name}: {mask}");
+                }
+                for mount in process.mounts() {
+                    let lies = mount.kind == "proc" && mount.root != "/" && !mount.has("ro");
+                    assert!(!lies, "{name}: a file of procfs is within reach, {mount:?}");
+                }
+                if process.path("fd/0").exists() {
+                    assert!(null(&process.path("fd/0")), "{name}: standard input is a false null device");
                 }
             }
             canary.is_untouched();

@@ -2,7 +2,7 @@
 
 use crate::{
     canary::Canary,
-    common::{Bundle, Mode, Traces, cgroup_dir, in_modes, set_mode},
+    common::{Bundle, ConsoleSocket, Mode, Traces, cgroup_dir, in_modes, set_mode},
 };
 use serde_json::json;
 use std::os::unix::fs::MetadataExt;
@@ -90,6 +90,31 @@ fn sec_41_ids_stay_names() {
     canary.is_untouched();
     let kept: Vec<_> = std::fs::read_dir(bundle.state_root()).into_iter().flatten().collect();
     assert!(kept.is_empty(), "{kept:?}");
+}
+
+in_modes! {
+    /// A socket's address has 108 bytes: a longer path reaches its socket or is refused, and never the one that its beginning names.
+    fn sec_42_a_long_path_of_a_socket_is_not_cut_off(mode) {
+        let bundle = Bundle::new(mode).put("/process/terminal", json!(true));
+        let base = bundle.scratch().path().to_str().unwrap().len() + 1;
+        let decoys: Vec<_> = [106, 107]
+            .map(|length| ConsoleSocket::listen(&bundle.scratch().join("d".repeat(length - base)), mode.caller()))
+            .into();
+        let deep = bundle.scratch().dir(&"d".repeat(180 - base), mode.caller(), 0o755);
+        // Bound in its own place by a shorter name, then moved: the socket stays the same.
+        let short = bundle.scratch().join("s");
+        let socket = ConsoleSocket::listen(&short, mode.caller());
+        std::fs::rename(&short, deep.join("socket")).unwrap();
+        let output = bundle.try_create(&["--console-socket", deep.join("socket").to_str().unwrap()]);
+        if output.code == 0 {
+            socket.accept();
+        } else {
+            assert!(!output.stderr.is_empty());
+        }
+        for decoy in decoys {
+            assert!(!decoy.was_called(), "{} was called for a longer path", decoy.path());
+        }
+    }
 }
 
 #[test]
