@@ -1,7 +1,7 @@
 //! What a filter costs: to make, and with every system call.
 
 use crate::{
-    profile,
+    justified, profile,
     shape::{BASE, Shape, docker_profile},
     stats::{median, quantile, rounded},
     subject::{FLOOR, Subject, Verb},
@@ -127,10 +127,10 @@ fn calls(work: &Work, subject: &Subject, shape: &Shape) -> Result<CallCost> {
 fn libseccomp(profile: &Seccomp) -> Result<(f64, String)> {
     let program = concat!(env!("CARGO_MANIFEST_DIR"), "/target/bench/tools/libseccomp");
     let question = concat!(env!("CARGO_MANIFEST_DIR"), "/target/bench/tools/profile");
-    let mut text = format!("{:#x}\n", profile::ret(profile.default_action));
+    let mut text = format!("{:#x}\n", justified::ret(profile.default_action));
     for rule in profile.syscalls.iter().filter(|rule| rule.action != profile.default_action) {
         for name in &rule.names {
-            write!(text, "{:#x} {name}", profile::ret(rule.action)).map_err(Error::new)?;
+            write!(text, "{:#x} {name}", justified::ret(rule.action)).map_err(Error::new)?;
             for arg in &rule.args {
                 let op = operator(arg.op);
                 write!(text, " {} {op} {:#x} {:#x}", arg.index, arg.value, arg.value_two)

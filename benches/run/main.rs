@@ -14,6 +14,12 @@ mod filter;
 mod growth;
 mod measure;
 // Of the tests of seccomp, which read profiles too.
+#[allow(dead_code, clippy::panic, clippy::cast_possible_truncation)]
+#[path = "../../tests/seccomp/bpf.rs"]
+mod bpf;
+#[allow(dead_code, clippy::unwrap_used)]
+#[path = "../../tests/seccomp/justified.rs"]
+mod justified;
 #[allow(dead_code, clippy::unwrap_used, clippy::panic)]
 #[path = "../../tests/seccomp/profile.rs"]
 mod profile;
