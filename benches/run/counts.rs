@@ -152,18 +152,16 @@ fn created_init(work: &Work, subject: &Subject, line: &str) -> Result<u64> {
 /// The smallest memory limit with which `run` of a static `true` works, in KiB: that of config.json, and where memory is
 /// limited by version 1, which not every runtime does, that of a group around runtime and container.
 fn smallest_limits(work: &Work, subjects: &[Subject]) -> Result<Vec<Count>> {
-    let controllers = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
-    let is_version_1 = !controllers.split_whitespace().any(|controller| controller == "memory");
     let every = |limit: &dyn Fn(&Subject, u64) -> Result<()>| {
         let runtimes = subjects.iter().filter(|subject| subject.name != FLOOR);
         runtimes.map(|one| (one.name, smallest(|kib| limit(one, kib)).map_err(|e| e.to_string()))).collect()
     };
-    if is_version_1 {
+    if work.covered {
         uncover_cgroups()?;
     }
     let mut out =
         vec![Count { what: IN_CONFIG, by: every(&|subject, kib| limited(work, subject, Some(kib), &[])) }];
-    if is_version_1 {
+    if work.covered {
         cover_cgroups()?;
         let group = work.memory_group()?;
         let around = |subject: &Subject, kib: u64| {
