@@ -1,10 +1,12 @@
-//! Ids of systemd-nsresourced for an ordinary user who has no subordinate ones.
+//! Ids of systemd-nsresourced, where /etc/subuid and /etc/subgid give none.
 
 use crate::common::*;
+use crate::userns::{claims_of, range_of, with_subids};
 use serde_json::json;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 const SOCKET: &str = "/run/systemd/io.systemd.NamespaceResource";
 /// Its memory: a file for each user namespace with ids of its, and links to them by what can be asked for.
@@ -18,20 +20,31 @@ fn auto() -> String {
     format!("auto:uidmapping=0:{uid}:1,gidmapping=0:{gid}:1")
 }
 
-/// Whether the service of this host gives ordinary users ranges, by its own description; none where there is none.
-fn gives_ranges() -> Option<bool> {
-    if !Path::new(SOCKET).exists() {
+/// One test at a time asks: the service answers each call that waits with a worker of its own, which takes its time to start.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// The service as it describes itself, by a worker that stays for the next call; none where there is none.
+fn service() -> Option<(MutexGuard<'static, ()>, String)> {
+    let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let bundle = Bundle::new(MODE);
+    // Distributions leave its socket off.
+    let mut start = Command::new("systemctl");
+    start.args(["start", "systemd-nsresourced.socket", "systemd-nsresourced.service"]);
+    if !Path::new("/run/systemd/system").exists() || bundle.call_command(start).code != 0 {
         return None;
     }
-    let bundle = Bundle::new(MODE);
-    // The first call would start it, which takes its time under emulation.
-    let mut start = Command::new("systemctl");
-    start.args(["start", "systemd-nsresourced.service"]);
-    bundle.call_command(start).ok();
-    let mut describe = Command::new("varlinkctl");
-    describe.args(["introspect", SOCKET, "io.systemd.NamespaceResource"]);
-    Some(bundle.call_command(describe).ok().stdout.contains("delegateContainerRanges"))
+    // It gives up after 45 s.
+    let mut calls = (0..10).map(|_| {
+        let mut describe = Command::new("varlinkctl");
+        describe.args(["introspect", SOCKET, "io.systemd.NamespaceResource"]);
+        bundle.call_command(describe)
+    });
+    let described = calls.find(|output| output.code == 0).expect("it answers");
+    Some((alone, described.stdout))
 }
+
+/// What it has to know to give ordinary users ranges.
+const DELEGATES: &str = "delegateContainerRanges";
 
 /// A call, however long the service takes under load.
 fn patiently(call: impl Fn() -> Output) -> Output {
@@ -51,12 +64,15 @@ fn create(bundle: Bundle) -> Container {
 
 #[test]
 fn an_ordinary_user_without_subordinate_ids_gets_a_range() {
-    if only_ours("--userns is urun's own") || gives_ranges() != Some(true) {
+    if only_ours("--userns is urun's own") {
+        return;
+    }
+    let Some((_alone, _)) = service().filter(|(_, told)| told.contains(DELEGATES)) else {
         eprintln!(
             "not run: no systemd-nsresourced that gives ordinary users ranges (the newest test machine has one)"
         );
         return;
-    }
+    };
     let script = "touch /root/mine /t/mine && chown 7:8 /t/mine && echo done; exec sleep 600";
     let bundle = || Bundle::new(MODE).mount("tmpfs", "tmpfs", "/t", &[]).sh(script);
     let open = |root: &Path| {
@@ -122,7 +138,8 @@ fn whoever_can_have_no_range_is_told_why() {
     };
     let large = format!("{},size=100000", auto());
     refused(&large, &["userns auto", "/etc/subuid and /etc/subgid", "65536 ids at most", "hint", "usermod"]);
-    match gives_ranges() {
+    let service = service();
+    match service.as_ref().map(|(_alone, told)| told.contains(DELEGATES)) {
         Some(true) => {
             let foreign = format!("{},uidmapping=5:0:1", auto());
             refused(&foreign, &["linux.uidMappings", "its own ids", "lent"]);
@@ -134,12 +151,15 @@ fn whoever_can_have_no_range_is_told_why() {
 
 #[test]
 fn hooks_of_such_a_container_have_privileges_in_its_mount_namespace() {
-    if only_ours("--userns is urun's own") || gives_ranges() != Some(true) {
+    if only_ours("--userns is urun's own") {
+        return;
+    }
+    let Some((_alone, _)) = service().filter(|(_, told)| told.contains(DELEGATES)) else {
         eprintln!(
             "not run: no systemd-nsresourced that gives ordinary users ranges (the newest test machine has one)"
         );
         return;
-    }
+    };
     let script = "mount -t tmpfs hooked ROOT/t && touch ROOT/t/hooked";
     let bundle = Bundle::new(MODE).rootfs(|root| std::fs::create_dir(root.join("t")).unwrap());
     let script = script.replace("ROOT", bundle.rootfs_dir().to_str().unwrap());
@@ -147,4 +167,49 @@ fn hooks_of_such_a_container_have_privileges_in_its_mount_namespace() {
     let container = create(bundle.put("/hooks/createContainer", hook));
     container.start();
     assert!(container.proc().inside("/t/hooked").exists());
+}
+
+#[test]
+fn root_gets_a_range_that_its_files_do_not_show() {
+    if only_ours("--userns is urun's own") {
+        return;
+    }
+    let Some(_service) = service() else {
+        eprintln!("not run: there is no systemd-nsresourced (the test machines have one)");
+        return;
+    };
+    let bundle =
+        Bundle::new(Mode::Root).sh("touch /tmp/mine && chown 7:8 /tmp/mine && echo done; exec sleep 600");
+    let log = bundle.scratch().join("log");
+    let create = || {
+        let args = ["--log", log.to_str().unwrap(), "--debug", "create", "--userns", "auto", bundle.id()];
+        let output = with_subids(&bundle, "somebody:1000000:65536\n", &args).ok();
+        (output, std::fs::read_to_string(&log).unwrap())
+    };
+    let (mut created, mut told) = create();
+    // Root gets other ids where the service does not answer in time.
+    while told.contains("no answer within") {
+        bundle.call(&["delete", "--force", bundle.id()]).ok();
+        std::fs::remove_file(&log).unwrap();
+        (created, told) = create();
+    }
+    let container = Container::of(bundle, created.files);
+    let (start, count) = range_of(&container);
+    // Its range for containers of others, and no claim of ours.
+    assert_eq!(count, RANGE);
+    assert!((524_288..=1_879_048_191).contains(&start) && start % RANGE == 0, "{start}: {told}");
+    assert_eq!(claims_of(container.bundle()), [""; 0]);
+    container.start();
+    container.wait_for("done");
+    let mine = std::fs::metadata(container.bundle().rootfs_dir().join("tmp/mine")).unwrap();
+    assert_eq!((mine.uid(), mine.gid()), (7, 8));
+    container.call("exec", &["touch", "/tmp/mine"]).ok();
+    // Who kept the user namespace until the container lived in it is gone.
+    let namespace = container.proc().ns("user");
+    let pids =
+        std::fs::read_dir("/proc").unwrap().flatten().filter_map(|it| it.file_name().to_str()?.parse().ok());
+    let inside: Vec<u32> = pids
+        .filter(|&pid| std::fs::read_link(Proc(pid).path("ns/user")).is_ok_and(|it| *it == *namespace))
+        .collect();
+    assert_eq!(inside, [container.proc().0]);
 }

@@ -13,7 +13,7 @@ const RANGE: u32 = 65_536;
 const CLAIMS: &str = "/run/urun/@ids";
 
 /// The claims of a container, by name.
-fn claims_of(bundle: &Bundle) -> Vec<String> {
+pub fn claims_of(bundle: &Bundle) -> Vec<String> {
     let directory = bundle.state_root().join(bundle.id());
     let claims = std::fs::read_dir(CLAIMS).into_iter().flatten().flatten();
     let of_it =
@@ -23,7 +23,7 @@ fn claims_of(bundle: &Bundle) -> Vec<String> {
 
 /// The one line of a container's uid_map, which its gid_map repeats.
 #[track_caller]
-fn range_of(container: &Container) -> (u32, u32) {
+pub fn range_of(container: &Container) -> (u32, u32) {
     let maps = [container.proc().map("uid_map"), container.proc().map("gid_map")];
     assert_eq!(maps[0], maps[1]);
     let [[0, start, count]] = maps[0][..] else { panic!("{:?}", maps[0]) };
@@ -31,7 +31,7 @@ fn range_of(container: &Container) -> (u32, u32) {
 }
 
 /// A call where /etc/subuid and /etc/subgid have these lines.
-fn with_subids(bundle: &Bundle, lines: &str, args: &[&str]) -> Output {
+pub fn with_subids(bundle: &Bundle, lines: &str, args: &[&str]) -> Output {
     let file = bundle.scratch().file("subids", lines, (0, 0), 0o644);
     in_mounts(bundle, "mount --bind \"$0\" /etc/subuid && mount --bind \"$0\" /etc/subgid", &file, args)
 }
@@ -459,47 +459,6 @@ fn spec_writes_what_was_chosen() {
     assert_eq!(mapped["linux"]["gidMappings"], json!([{"containerID": 0, "hostID": 300_000, "size": 10}]));
     let kinds = |config: &serde_json::Value| config["linux"]["namespaces"].to_string().contains("user");
     assert!(kinds(&automatic) && kinds(&mapped) && !kinds(&written("host")));
-}
-
-#[test]
-fn without_subordinate_ids_systemd_gives_a_range() {
-    let socket = Path::new("/run/systemd/io.systemd.NamespaceResource");
-    if only_ours("--userns is urun's own") || !socket.exists() {
-        eprintln!("not run: there is no systemd-nsresourced (the test machines have one)");
-        return;
-    }
-    // The first call would start it, which takes its time under emulation.
-    let mut start = Command::new("systemctl");
-    start.args(["start", "systemd-nsresourced.service"]);
-    let bundle = plain().sh("touch /tmp/mine && chown 7:8 /tmp/mine && echo done; exec sleep 600");
-    bundle.call_command(start).ok();
-    let create = ["--debug", "create", "--userns", "auto", bundle.id()];
-    let mut created = with_subids(&bundle, "somebody:1000000:65536\n", &create).ok();
-    // Two hundred starts at once beside it can keep it from answering in time.
-    while created.stderr.contains("no answer within") {
-        bundle.call(&["delete", "--force", bundle.id()]).ok();
-        created = with_subids(&bundle, "somebody:1000000:65536\n", &create).ok();
-    }
-    let told = created.stderr.clone();
-    let container = Container::of(bundle, created.files);
-    let (start, count) = range_of(&container);
-    // Its range for containers of others, and no claim of ours.
-    assert_eq!(count, RANGE);
-    assert!((524_288..=1_879_048_191).contains(&start) && start % RANGE == 0, "{start}: {told}");
-    assert_eq!(claims_of(container.bundle()), [""; 0]);
-    container.start();
-    container.wait_for("done");
-    let mine = std::fs::metadata(container.bundle().rootfs_dir().join("tmp/mine")).unwrap();
-    assert_eq!((mine.uid(), mine.gid()), (7, 8));
-    container.call("exec", &["touch", "/tmp/mine"]).ok();
-    // Who kept the user namespace until the container lived in it is gone.
-    let namespace = container.proc().ns("user");
-    let pids =
-        std::fs::read_dir("/proc").unwrap().flatten().filter_map(|it| it.file_name().to_str()?.parse().ok());
-    let inside: Vec<u32> = pids
-        .filter(|&pid| std::fs::read_link(Proc(pid).path("ns/user")).is_ok_and(|it| *it == *namespace))
-        .collect();
-    assert_eq!(inside, [container.proc().0]);
 }
 
 #[test]
