@@ -138,6 +138,7 @@ fn with_host_pids(bundle: Bundle) -> Bundle {
 in_modes! {
     /// Everything at once, by the first process and by a later one, whose callers have descriptors of the host's namespaces open and a key
     /// in their keyring. CVE-2015-3629, CVE-2016-1581, CVE-2020-14386's way in, CVE-2022-0492 (release_agent), Shocker.
+    /// Fails on the same as SEC-97, and on crun also for the keys.
     fn sec_94_root_inside_gets_nowhere(mode) {
         let mut bundle = with_attacker(Bundle::new(mode));
         if mode.cgroups() {
@@ -214,7 +215,8 @@ fn shapes(mode: Mode) -> Vec<(&'static str, Bundle, Option<Container>)> {
 
 in_modes! {
     /// Masks, read-only paths and volumes stay, whatever capabilities root has, wherever the container's other namespaces are from, for
-    /// its first process and for later ones. Fails on crun 1.8.1 and runc 1.1.5.
+    /// its first process and for later ones. Fails on crun 1.8.1 and 1.28 and on runc 1.1.5 and 1.3.6: every mask comes off, and read-only
+    /// paths are made writable.
     [root_userns rootless_one rootless_range]
     fn sec_97_masks_cannot_be_taken_off(mode) {
         for (shape, bundle, _neighbour) in shapes(mode) {
