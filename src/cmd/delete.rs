@@ -101,12 +101,16 @@ fn end(record: &Record, group: &Cgroup) -> Result<()> {
         Err(error) if error.is(Kind::NotRunning) => return Ok(()),
         other => other?,
     };
-    match init.signal(libc::SIGKILL) {
+    let refused = match init.signal(libc::SIGKILL) {
         Err(error) if error.is(Kind::NotRunning) => return Ok(()),
-        other => other?,
-    }
+        other => other.err(),
+    };
     let deadline = Instant::now() + PATIENCE;
     while !pidfd::poll(process.as_fd(), Some(REMINDER))? {
+        // The kernel may have killed it with its whole group, which needs no signal.
+        if let Some(error) = refused {
+            return Err(error.context(format_args!("kill container {}", record.id)));
+        }
         if Instant::now() > deadline {
             bail!(
                 "container still running: process {} of {} does not end after SIGKILL",

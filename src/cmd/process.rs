@@ -2,7 +2,7 @@
 
 use crate::{
     bail,
-    error::Result,
+    error::{Context, Result},
     ns::plan::Maps,
     plan::Descriptors,
     sys::{fd, proc::Proc, seal, tty},
@@ -24,7 +24,7 @@ pub fn descriptors(preserve_fds: u32) -> Result<Descriptors> {
     else {
         bail!("preserve {preserve_fds} and {listen} file descriptors: too many");
     };
-    fd::close_on_exec_from(3 + kept.cast_unsigned())?;
+    fd::close_on_exec_from(3 + kept.cast_unsigned()).context("keep the caller's descriptors to urun")?;
     Ok(Descriptors { kept, listen: listened })
 }
 

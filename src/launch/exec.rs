@@ -95,7 +95,7 @@ pub(super) fn serve(
     }
     to_process.tell(&ToInit::Go, &[])?;
     if let Some(stage) = born.maker.take() {
-        pidfd::wait(stage.as_fd())?;
+        pidfd::wait(stage.as_fd()).context("wait for the stage")?;
     }
     let master = loop {
         let Some(heard) = to_process.hear()? else {

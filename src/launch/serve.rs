@@ -225,7 +225,7 @@ impl Server<'_> {
 
     fn reap_assembler(&mut self) -> Result<()> {
         let Some(assembler) = self.born.maker.take() else { return Ok(()) };
-        pidfd::wait(assembler.as_fd()).map(drop)
+        pidfd::wait(assembler.as_fd()).map(drop).context("wait for the assembler")
     }
 
     /// Where init has ended, the assembler's failure may be no more than what followed: there is no init to map, and systemd

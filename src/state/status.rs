@@ -5,7 +5,7 @@ use super::{
     store::Entry,
 };
 use crate::{
-    error::{Error, Kind, Result},
+    error::{Context, Error, Kind, Result},
     sys::{pidfd, proc::Proc},
 };
 use std::{
@@ -79,7 +79,7 @@ impl Init {
     pub fn open(self) -> Result<OwnedFd> {
         let fd = match pidfd::open(self.pid) {
             Err(error) if error.errno() == Some(libc::ESRCH) => return Err(not_running()),
-            other => other?,
+            other => other.context("take hold of the container's first process")?,
         };
         if self.is_alive()? { Ok(fd) } else { Err(not_running()) }
     }

@@ -47,7 +47,6 @@ const VERBS: &[&[&str]] = &[
     &["update", "--pids-limit", "100", "ID"],
     &["events", "--stats"],
     &["ids"],
-    &["list"],
     &["kill", "ID", "CONT"],
     &["delete", "--force"],
 ];
@@ -122,7 +121,7 @@ fn try_out(mode: Mode, down: TurnedDown, found: &mut Texts) {
     for verb in VERBS {
         let mut args: Vec<&str> =
             verb.iter().map(|word| if *word == "ID" { id.as_str() } else { word }).collect();
-        if !verb.contains(&"ID") && verb[0] != "list" {
+        if !verb.contains(&"ID") {
             args.push(&id);
         }
         // What this mode cannot have at all is not what is asked here.
