@@ -138,7 +138,8 @@ fn connect(path: &str) -> Result<UnixDatagram> {
 /// A message without what would end its line or command the terminal that shows it, because the names in it are an image's; not
 /// longer than engines read.
 fn one_line(text: &str) -> String {
-    let mut line: String = text.trim_end().replace(char::is_control, " ");
+    let mut line = text.replace(char::is_control, " ");
+    line.truncate(line.trim_end().len());
     if line.len() > LONGEST_SENTENCE {
         let end = (0..=LONGEST_SENTENCE).rev().find(|&at| line.is_char_boundary(at)).unwrap_or(0);
         line.truncate(end);
