@@ -26,7 +26,9 @@ pub fn subject() -> (Subject, PathBuf) {
         Ok("crun") => (Subject::Crun, which("crun")),
         Ok("runc") => (Subject::Runc, which("runc")),
         Ok(path) if path.starts_with('/') => (kind(path), path.into()),
-        Ok(other) => panic!("RUNTIME_UNDER_TEST={other}: urun, crun, runc and a path of one of them are known"),
+        Ok(other) => {
+            panic!("RUNTIME_UNDER_TEST={other}: urun, crun, runc and a path of one of them are known")
+        }
     }
 }
 

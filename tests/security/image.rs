@@ -117,7 +117,10 @@ struct Opened {
 fn stop_at(files: &[std::path::PathBuf]) -> File {
     // SAFETY: no pointer is handed over, and nothing else owns the descriptor.
     let group = unsafe {
-        let fd = libc::fanotify_init(libc::FAN_CLASS_CONTENT | libc::FAN_CLOEXEC | libc::FAN_NONBLOCK, libc::O_RDONLY as u32);
+        let fd = libc::fanotify_init(
+            libc::FAN_CLASS_CONTENT | libc::FAN_CLOEXEC | libc::FAN_NONBLOCK,
+            libc::O_RDONLY as u32,
+        );
         assert!(fd >= 0, "{}", std::io::Error::last_os_error());
         File::from_raw_fd(fd)
     };
@@ -147,7 +150,8 @@ fn watch(mut group: File, done: &AtomicBool) -> Vec<Opened> {
         };
         for at in (0..length).step_by(size) {
             // SAFETY: the kernel wrote whole events, and one may be read from any address.
-            let event: libc::fanotify_event_metadata = unsafe { bytes.as_ptr().add(at).cast::<libc::fanotify_event_metadata>().read_unaligned() };
+            let event: libc::fanotify_event_metadata =
+                unsafe { bytes.as_ptr().add(at).cast::<libc::fanotify_event_metadata>().read_unaligned() };
             // SAFETY: the kernel just opened it for this process.
             let file = unsafe { File::from_raw_fd(event.fd) };
             let process = Proc(event.pid.cast_unsigned());

@@ -1,5 +1,5 @@
 /* What can only be asked from inside: `probe securebits` prints prctl(PR_GET_SECUREBITS), `probe type` tries to type into every
- * terminal within reach and prints what worked, then the session and the controlling terminal. */
+ * terminal within reach and prints what worked, then the session and the controlling terminal; `probe wait` does nothing. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -26,6 +26,8 @@ int main(int argc, char **argv)
 {
     if (argc > 1 && strcmp(argv[1], "securebits") == 0) {
         printf("securebits %d\n", prctl(PR_GET_SECUREBITS));
+    } else if (argc > 1 && strcmp(argv[1], "wait") == 0) {
+        pause();
     } else {
         static const char *const names[] = {"/dev/tty", "/dev/console", "/dev/tty0", "/dev/tty1"};
         int terminal = -1, pid, parent, group, session;

@@ -8,7 +8,8 @@ pub fn put(root: &Path) {
     let program = PROGRAM.get_or_init(|| {
         let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/security/probe.c");
         let to = std::env::temp_dir().join(format!("urun-probe.{}", std::process::id()));
-        let status = Command::new("gcc").args(["-O2", "-static", "-o"]).arg(&to).arg(source).status().unwrap();
+        let status =
+            Command::new("gcc").args(["-O2", "-static", "-o"]).arg(&to).arg(source).status().unwrap();
         assert!(status.success());
         let program = std::fs::read(&to).unwrap();
         std::fs::remove_file(&to).unwrap();
