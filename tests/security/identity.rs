@@ -1,6 +1,6 @@
 //! Who a container, and who the runtime itself, takes itself for (SEC-30 to SEC-46).
 
-use crate::common::{Bundle, Mode, Traces, in_modes, only_ours, set_mode, subject};
+use crate::common::{Bundle, Mode, Proc, Traces, in_modes, only_ours, set_mode, subject};
 use serde_json::json;
 use std::os::unix::process::CommandExt;
 
