@@ -133,7 +133,7 @@ impl<'a> Parser<'a> {
             values.push(value);
         }
         let element = element.ok_or_else(|| Error::new("an empty array needs its type: `@as []`"))?;
-        Ok(Value::Array(element, values))
+        fits(Value::Array(element, values))
     }
 
     fn tuple(&mut self, wanted: Option<&str>) -> Result<Value> {
@@ -163,7 +163,7 @@ impl<'a> Parser<'a> {
         }
         match fields.is_empty() {
             true => bail!("D-Bus has no empty tuple"),
-            false => Ok(Value::Struct(fields)),
+            false => fits(Value::Struct(fields)),
         }
     }
 
@@ -183,6 +183,14 @@ impl<'a> Parser<'a> {
         }
         self.rest = chars.as_str().trim_start();
         Ok(text)
+    }
+}
+
+/// Refuses what no message can carry: the length of a type is one byte on the wire.
+fn fits(value: Value) -> Result<Value> {
+    match value.signature().len() <= usize::from(u8::MAX) {
+        true => Ok(value),
+        false => bail!("a value whose type has more than {} letters", u8::MAX),
     }
 }
 
