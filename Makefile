@@ -46,7 +46,6 @@ test-root: prepare ## Run the tests that start containers, and no others
 	scripts/test --test behaviour
 
 test-security: prepare ## Run the attacks, the faults, refused calls, load, the assembler against random trees, the fuzzing, and no others
-	@scripts/packages fuzz
 	scripts/test --test security --test assembler --test faults --test turned_down --test load
 	@scripts/fuzz $(FUZZ_SECONDS)
 
@@ -60,6 +59,7 @@ test-long: prepare ## Run every test with many more random cases and every fault
 prepare: # Install what the tests need and the machine lacks
 	@scripts/packages test
 	@scripts/packages engines
+	@scripts/packages fuzz
 
 BENCH_TOOLS := target/bench/tools
 bench: bench-tools ## Measure every command against crun, runc, youki and the floor, into docs/bench (half an hour)

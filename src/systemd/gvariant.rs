@@ -188,7 +188,7 @@ impl<'a> Parser<'a> {
 
 /// Refuses what no message can carry: the length of a type is one byte on the wire.
 fn fits(value: Value) -> Result<Value> {
-    match value.signature().len() <= usize::from(u8::MAX) {
+    match u8::try_from(value.signature().len()).is_ok() {
         true => Ok(value),
         false => bail!("a value whose type has more than {} letters", u8::MAX),
     }

@@ -28,4 +28,5 @@ mod races;
 mod root_inside;
 mod settings;
 mod syntax;
+mod table;
 mod terminal;

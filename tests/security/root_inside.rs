@@ -137,7 +137,7 @@ fn with_host_pids(bundle: Bundle) -> Bundle {
 
 in_modes! {
     /// Everything at once, by the first process and by a later one, whose callers have descriptors of the host's namespaces open and a key
-    /// in their keyring. CVE-2015-3629, CVE-2016-1581, CVE-2020-14386's way in, CVE-2022-0492 (release_agent), Shocker.
+    /// in their keyring. open_by_handle_at (Shocker) is among it.
     /// Fails on the same as SEC-97, and on crun also for the keys.
     fn sec_94_root_inside_gets_nowhere(mode) {
         let mut bundle = with_attacker(Bundle::new(mode));
