@@ -46,7 +46,7 @@ test-root: prepare ## Run the tests that start containers, and no others
 	scripts/test --test behaviour
 
 test-security: prepare ## Run the attacks, the faults, refused calls, load, the assembler against random trees, the fuzzing, and no others
-	scripts/test --test security --test assembler --test faults --test turned_down --test load
+	URUN_ASSEMBLER_SEED=$$(date +%s)000 scripts/test --test security --test assembler --test faults --test turned_down --test load
 	@scripts/fuzz $(FUZZ_SECONDS)
 
 test-long: prepare ## Run every test with many more random cases and every fault, and everything in the test machine in every way

@@ -31,12 +31,14 @@ impl World {
         assert!(nix::unistd::geteuid().is_root(), "the tests need root: use `make test`");
         // Accounts are the real host's, and made there.
         let _ = Mode::RootlessRange.account();
-        let program = crate::common::subject().1;
+        let path = crate::common::subject().1;
+        // Now, because it may lie below the directory that the new root is mounted on.
+        let program = fs::read(&path).unwrap();
         unshare(CloneFlags::CLONE_NEWNS).unwrap();
         propagate("/", MsFlags::MS_PRIVATE);
         let root = std::env::temp_dir().canonicalize().unwrap();
         mount(Some("host"), &root, Some("tmpfs"), MsFlags::empty(), Some("mode=755,size=2g")).unwrap();
-        fill(&root, &program);
+        fill(&root, &path, &program);
         nix::unistd::chdir(&root).unwrap();
         nix::unistd::pivot_root(".", ".").unwrap();
         umount2(".", MntFlags::MNT_DETACH).unwrap();
@@ -63,7 +65,7 @@ fn propagate(path: &str, kind: MsFlags) {
     mount(None::<&str>, path, None::<&str>, kind | MsFlags::MS_REC, None::<&str>).unwrap();
 }
 
-fn fill(root: &Path, program: &Path) {
+fn fill(root: &Path, path: &Path, program: &[u8]) {
     for dir in
         ["usr", "etc", "proc", "sys", "dev/pts", "dev/shm", "dev/mqueue", "run", "tmp", "canary/directory"]
     {
@@ -101,9 +103,10 @@ fn fill(root: &Path, program: &Path) {
         fs::write(&path, "alive\n").unwrap();
         crate::common::set_mode(&path, 0o666);
     }
-    let copy = root.join(program.strip_prefix("/").unwrap());
+    let copy = root.join(path.strip_prefix("/").unwrap());
     fs::create_dir_all(copy.parent().unwrap()).unwrap();
-    fs::copy(program, copy).unwrap();
+    fs::write(&copy, program).unwrap();
+    crate::common::set_mode(&copy, 0o755);
 }
 
 fn device(path: &Path, major: u64, minor: u64) {
