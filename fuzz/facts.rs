@@ -57,6 +57,7 @@ fn facts(uid: u32, capabilities: u64) -> Facts {
             egid: uid,
             privileged: capabilities != 0,
             subordinate: None,
+            lent: None,
             joined: None,
             setgroups_denied: false,
             late_cgroup: false,
