@@ -8,6 +8,7 @@
 //! file systems: procfs, sysfs and cgroups, whose files the runtime writes on purpose, and those that the runtime makes itself;
 //! and what happens to a file that is already removed. The host's programs are on a read-only mount.
 
+use nix::{fcntl::OFlag, sys::stat::Mode};
 use std::{
     collections::HashMap,
     ffi::OsStr,
@@ -156,8 +157,18 @@ impl Watch {
         };
         let fd = i32::try_from(fd).ok().filter(|fd| *fd >= 0)?;
         // SAFETY: the descriptor is new and nobody else's.
-        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-        let path = std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())).unwrap();
+        let mut fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        let path = loop {
+            match std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())) {
+                Ok(path) => break path,
+                // Its name is longer than the kernel writes; one above it is in the same place for the question that is asked.
+                Err(error) if error.raw_os_error() == Some(libc::ENAMETOOLONG) => {
+                    fd = nix::fcntl::openat(&fd, "..", OFlag::O_PATH | OFlag::O_DIRECTORY, Mode::empty())
+                        .unwrap();
+                }
+                Err(error) => panic!("{error}"),
+            }
+        };
         (!path.as_os_str().as_bytes().ends_with(b" (deleted)")).then_some(path)
     }
 }
