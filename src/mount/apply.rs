@@ -19,6 +19,7 @@ use nix::{
     sys::stat::{Mode, SFlag, fstat, umask},
 };
 use std::{
+    collections::BTreeSet,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
     rc::Rc,
@@ -46,7 +47,7 @@ pub enum Root {
     MoveMount,
 }
 
-/// A mount that an entry of `mounts` made.
+/// A mount that an entry of `mounts` made and that changes later.
 #[derive(Debug)]
 pub(super) struct Attached {
     pub(super) destination: PathBuf,
@@ -63,8 +64,10 @@ pub(super) struct Assembler {
     pub(super) idmaps: Idmaps,
     /// The directory that devices and symlinks were made in last.
     pub(super) directory: Option<(PathBuf, Rc<OwnedFd>)>,
-    /// What entries of `mounts` made, in their order: what changes a mount later finds it here and not by its path, which
-    /// may lead somewhere else by then.
+    /// Destinations of remounts.
+    pub(super) remounted: BTreeSet<PathBuf>,
+    /// What entries of `mounts` made and what changes later, in their order: it is found here and not by its path, which may
+    /// lead somewhere else by then. Other mounts are not kept open: a limit of descriptors may be low.
     pub(super) attached: Vec<Attached>,
     /// The host's null device, proven to be it.
     pub(super) null: Option<OwnedFd>,
@@ -91,6 +94,11 @@ fn run(plan: &Plan, sources: Sources, lookup: Option<Lookup>) -> Result<Assemble
         .with_context(|| format!("mount root file system {}", plan.rootfs.display()))?;
     let lookup = lookup.map_or_else(|| Lookup::probe(root.as_fd()), Ok)?;
     let mut assembler = Assembler::new(Rootfs::new(root, lookup), sources.opened, sources.idmaps);
+    let remounted = plan.ops.iter().filter_map(|op| match op {
+        Op::Remount { destination, .. } => Some(destination.clone()),
+        _ => None,
+    });
+    assembler.remounted = remounted.collect();
     for op in &plan.ops {
         assembler.apply(op).with_context(|| op.to_string())?;
     }
@@ -123,6 +131,7 @@ impl Assembler {
             opened,
             idmaps,
             directory: None,
+            remounted: BTreeSet::new(),
             attached: Vec::new(),
             null: None,
             empty: None,

@@ -65,8 +65,10 @@ impl Assembler {
         }
         change(&mount, &attach.change, is_new)?;
         mount::attach(mount.as_fd(), target.as_fd())?;
-        let (destination, delay_read_only) = (destination.to_owned(), attach.delay_read_only);
-        self.attached.push(Attached { destination, mount, delay_read_only });
+        let delay_read_only = attach.delay_read_only;
+        if delay_read_only || self.remounted.contains(destination) {
+            self.attached.push(Attached { destination: destination.to_owned(), mount, delay_read_only });
+        }
         Ok(())
     }
 

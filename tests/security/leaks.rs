@@ -320,20 +320,38 @@ fn sec_22_a_caller_with_few_descriptors_is_told_so_and_leaves_nothing() {
     bundle.write();
     for limit in 3..40 {
         let mut command = bundle.command(&["run", bundle.id()]);
-        // SAFETY: setrlimit is safe between fork and exec.
-        unsafe {
-            command.pre_exec(move || {
-                let limit = libc::rlimit { rlim_cur: limit, rlim_max: limit };
-                if libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) == -1 {
-                    return Err(std::io::Error::last_os_error());
-                }
-                Ok(())
-            });
-        }
+        few_descriptors(&mut command, limit);
         let output = bundle.call_command(command);
         if output.code != 0 {
             bundle.call(&["delete", "--force", bundle.id()]);
         }
         Traces::none_of(&bundle);
     }
+}
+
+/// Lets the command have no more descriptors than this.
+fn few_descriptors(command: &mut Command, limit: u64) {
+    // SAFETY: setrlimit is safe between fork and exec.
+    unsafe {
+        command.pre_exec(move || {
+            let limit = libc::rlimit { rlim_cur: limit, rlim_max: limit };
+            if libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) == -1 {
+                return Err(std::io::Error::last_os_error());
+            }
+            Ok(())
+        });
+    }
+}
+
+/// What is mounted is not kept open.
+#[test]
+fn a_caller_with_few_descriptors_may_have_many_mounts() {
+    let mut bundle = Bundle::new(crate::common::Mode::RootUserns).args(["true"]);
+    for number in 0..100 {
+        bundle = bundle.mount("tmpfs", "tmpfs", &format!("/many/{number}"), &[]);
+    }
+    bundle.write();
+    let mut command = bundle.command(&["run", bundle.id()]);
+    few_descriptors(&mut command, 64);
+    bundle.call_command(command).ok();
 }
