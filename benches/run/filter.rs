@@ -17,7 +17,7 @@ use std::{
 };
 use urun::{
     error::{Context, Error, Result},
-    spec::seccomp::{Operator, Seccomp},
+    spec::seccomp::Seccomp,
 };
 
 /// How often the profile is compiled.
@@ -132,7 +132,7 @@ fn libseccomp(profile: &Seccomp) -> Result<(f64, String)> {
         for name in &rule.names {
             write!(text, "{:#x} {name}", justified::ret(rule.action)).map_err(Error::new)?;
             for arg in &rule.args {
-                let op = operator(arg.op);
+                let op = justified::operator(arg.op);
                 write!(text, " {} {op} {:#x} {:#x}", arg.index, arg.value, arg.value_two)
                     .map_err(Error::new)?;
             }
@@ -149,17 +149,4 @@ fn libseccomp(profile: &Seccomp) -> Result<(f64, String)> {
     let (figure, version) =
         said.trim().split_once(' ').ok_or_else(|| Error::new("libseccomp says nothing"))?;
     Ok((figure.parse().map_err(Error::new)?, version.to_owned()))
-}
-
-/// `enum scmp_compare`
-fn operator(op: Operator) -> u32 {
-    match op {
-        Operator::Ne => 1,
-        Operator::Lt => 2,
-        Operator::Le => 3,
-        Operator::Eq => 4,
-        Operator::Ge => 5,
-        Operator::Gt => 6,
-        Operator::MaskedEq => 7,
-    }
 }

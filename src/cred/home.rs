@@ -7,7 +7,11 @@ use crate::{
     error::Result,
     mount::root::{Lookup, Rootfs},
 };
-use std::{io::Read, os::fd::BorrowedFd, path::Path};
+use std::{
+    io::Read,
+    os::fd::{AsFd, OwnedFd},
+    path::Path,
+};
 
 /// No passwd file is longer.
 const MOST: u64 = 1 << 20;
@@ -17,14 +21,14 @@ const FALLBACK: &str = "/";
 
 /// The home directory of `uid` below the container's root directory, `/` where its passwd file has none. To be called
 /// by init, in the container. An unreadable or oversized file counts as empty: HOME is a convenience.
-pub fn of(root: BorrowedFd<'_>, uid: u32) -> String {
+pub fn of(root: OwnedFd, uid: u32) -> String {
     let passwd = read(root).unwrap_or_default();
     find(&passwd, uid).unwrap_or_else(|| FALLBACK.to_owned())
 }
 
-fn read(root: BorrowedFd<'_>) -> Result<Vec<u8>> {
-    let inside = Rootfs::new(root.try_clone_to_owned()?, Lookup::probe(root)?);
-    let file = inside.open_file(Path::new("/etc/passwd"))?;
+fn read(root: OwnedFd) -> Result<Vec<u8>> {
+    let lookup = Lookup::probe(root.as_fd())?;
+    let file = Rootfs::new(root, lookup).open_file(Path::new("/etc/passwd"))?;
     let mut bytes = Vec::new();
     file.take(MOST + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MOST {
@@ -52,7 +56,7 @@ fn holds(line: &[u8], uid: u32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::{fs::File, os::fd::AsFd};
+    use std::fs::File;
 
     #[test]
     fn home_is_found_by_number_and_never_by_name() {
@@ -84,17 +88,17 @@ mod tests {
         let etc = root.join("etc");
         let passwd = etc.join("passwd");
         std::fs::create_dir_all(&etc).unwrap();
-        let dir = File::open(&*root).unwrap();
-        assert_eq!(of(dir.as_fd(), 0), "/");
+        let dir = || OwnedFd::from(File::open(&*root).unwrap());
+        assert_eq!(of(dir(), 0), "/");
         nix::unistd::mkfifo(&passwd, nix::sys::stat::Mode::S_IRUSR).unwrap();
-        assert_eq!(of(dir.as_fd(), 0), "/");
+        assert_eq!(of(dir(), 0), "/");
         std::fs::remove_file(&passwd).unwrap();
         std::os::unix::fs::symlink("/etc/outside", &passwd).unwrap();
         std::fs::write(etc.join("outside"), "root:x:0:0::/inside:\n").unwrap();
-        assert_eq!(of(dir.as_fd(), 0), "/inside");
+        assert_eq!(of(dir(), 0), "/inside");
         let mut long = b"root:x:0:0::/root:\n".to_vec();
         long.resize(usize::try_from(MOST).unwrap() + 1, b'#');
         std::fs::write(etc.join("outside"), long).unwrap();
-        assert_eq!(of(dir.as_fd(), 0), "/");
+        assert_eq!(of(dir(), 0), "/");
     }
 }

@@ -140,5 +140,5 @@ fn home(uid: u32) -> Result<String> {
     let flags = nix::fcntl::OFlag::O_PATH | nix::fcntl::OFlag::O_DIRECTORY | nix::fcntl::OFlag::O_CLOEXEC;
     let root =
         nix::fcntl::open("/", flags, nix::sys::stat::Mode::empty()).context("open the container's root")?;
-    Ok(cred::home::of(root.as_fd(), uid))
+    Ok(cred::home::of(root, uid))
 }

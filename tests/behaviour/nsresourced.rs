@@ -48,6 +48,17 @@ fn service() -> Option<(MutexGuard<'static, ()>, String)> {
 /// What it has to know to give ordinary users ranges.
 const DELEGATES: &str = "delegateContainerRanges";
 
+/// The turn to ask a service that gives ordinary users ranges; where there is none, that is said.
+fn ranges_for_users() -> Option<MutexGuard<'static, ()>> {
+    let turn = service().filter(|(_, told)| told.contains(DELEGATES)).map(|(alone, _)| alone);
+    if turn.is_none() {
+        eprintln!(
+            "not run: no systemd-nsresourced that gives ordinary users ranges (the newest test machine has one)"
+        );
+    }
+    turn
+}
+
 /// A call, however long the service takes under load.
 fn patiently(call: impl Fn() -> Output) -> Output {
     loop {
@@ -69,12 +80,7 @@ fn an_ordinary_user_without_subordinate_ids_gets_a_range() {
     if only_ours("--userns is urun's own") {
         return;
     }
-    let Some((_alone, _)) = service().filter(|(_, told)| told.contains(DELEGATES)) else {
-        eprintln!(
-            "not run: no systemd-nsresourced that gives ordinary users ranges (the newest test machine has one)"
-        );
-        return;
-    };
+    let Some(_alone) = ranges_for_users() else { return };
     let script = "touch /root/mine /t/mine && chown 7:8 /t/mine && echo done; exec sleep 600";
     let bundle = || Bundle::new(MODE).mount("tmpfs", "tmpfs", "/t", &[]).sh(script);
     let open = |root: &Path| {
@@ -156,12 +162,7 @@ fn hooks_of_such_a_container_have_privileges_in_its_mount_namespace() {
     if only_ours("--userns is urun's own") {
         return;
     }
-    let Some((_alone, _)) = service().filter(|(_, told)| told.contains(DELEGATES)) else {
-        eprintln!(
-            "not run: no systemd-nsresourced that gives ordinary users ranges (the newest test machine has one)"
-        );
-        return;
-    };
+    let Some(_alone) = ranges_for_users() else { return };
     let script = "mount -t tmpfs hooked ROOT/t && touch ROOT/t/hooked";
     let bundle = Bundle::new(MODE).rootfs(|root| std::fs::create_dir(root.join("t")).unwrap());
     let script = script.replace("ROOT", bundle.rootfs_dir().to_str().unwrap());

@@ -21,6 +21,19 @@ pub fn ret(action: Action) -> u32 {
     }
 }
 
+/// `enum scmp_compare` of libseccomp.
+pub fn operator(op: Operator) -> u32 {
+    match op {
+        Operator::Ne => 1,
+        Operator::Lt => 2,
+        Operator::Le => 3,
+        Operator::Eq => 4,
+        Operator::Ge => 5,
+        Operator::Gt => 6,
+        Operator::MaskedEq => 7,
+    }
+}
+
 /// One entry of a profile for one number: what it compares and what it gives.
 pub type Entry = (Vec<Arg>, u32);
 

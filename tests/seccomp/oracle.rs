@@ -2,7 +2,7 @@
 
 use crate::{
     bpf::{ALL, Insn, decode, facts},
-    justified::ret,
+    justified::{operator, ret},
 };
 use std::{
     collections::BTreeSet,
@@ -15,7 +15,7 @@ use std::{
 };
 use urun::{
     seccomp::table::Row,
-    spec::seccomp::{Arch, Operator, Seccomp},
+    spec::seccomp::{Arch, Seccomp},
 };
 
 /// What libseccomp said.
@@ -135,16 +135,4 @@ pub fn compile(profile: &Seccomp, archs: &[Arch]) -> Result<Answer, String> {
         }
     }
     Ok(out)
-}
-
-fn operator(op: Operator) -> u32 {
-    match op {
-        Operator::Ne => 1,
-        Operator::Lt => 2,
-        Operator::Le => 3,
-        Operator::Eq => 4,
-        Operator::Ge => 5,
-        Operator::Gt => 6,
-        Operator::MaskedEq => 7,
-    }
 }
