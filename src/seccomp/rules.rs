@@ -15,7 +15,7 @@
 use super::{
     arch::{Abi, Width, abi},
     asm::MAX_INSTRUCTIONS,
-    table::{ARM_PRIVATE, Row, multiplexed},
+    table::{ARM_PRIVATE, Finder, Row, multiplexed},
 };
 use crate::{
     bail,
@@ -94,16 +94,17 @@ pub(super) struct Resolved<'a> {
 
 impl<'a> Resolved<'a> {
     pub(super) fn new(profile: &'a Seccomp) -> Self {
+        let mut finder = Finder::default();
         let rows = profile
             .syscalls
             .iter()
-            .map(|rule| rule.names.iter().filter_map(|name| Row::find(name)).collect());
+            .map(|rule| rule.names.iter().filter_map(|name| finder.find(name)).collect());
         Self { profile, rows: rows.collect() }
     }
 
     /// The calls of `arch`.
     pub(super) fn calls(&self, arch: Arch) -> Result<Calls> {
-        let mut entries = Vec::with_capacity(512);
+        let mut entries = Collected { always: Vec::with_capacity(512), conditional: Vec::new() };
         let mut newest = None;
         for (rule, rows) in self.profile.syscalls.iter().zip(&self.rows) {
             let redundant = rule.action == self.profile.default_action;
@@ -122,7 +123,14 @@ impl<'a> Resolved<'a> {
     }
 }
 
-/// One entry for one number, in the order of the profile.
+/// The entries of one architecture, in the order of the profile.
+struct Collected {
+    /// Number and value of those that hold for all arguments: nearly all, so they are small.
+    always: Vec<(u32, u32)>,
+    conditional: Vec<Entry>,
+}
+
+/// One entry for one number that holds for some arguments.
 #[derive(Debug)]
 struct Entry {
     number: u32,
@@ -145,13 +153,16 @@ fn alternatives(args: &[Arg]) -> Vec<Vec<Arg>> {
 }
 
 /// Adds the entry for the call's own number and, where there is one, for the multiplexer's.
-fn add(entries: &mut Vec<Entry>, arch: Arch, row: Row, args: &[Arg], ret: u32) {
+fn add(entries: &mut Collected, arch: Arch, row: Row, args: &[Arg], ret: u32) {
     let abi = abi(arch);
     let name = row.name();
     let mut push = |number, args: &mut dyn Iterator<Item = Arg>| {
         let (mut tests, mut steps) = (Vec::new(), Vec::new());
         args.for_each(|arg| compare(&abi, arg, &mut tests, &mut steps));
-        entries.push(Entry { number, name, tests, steps, ret });
+        match steps.is_empty() {
+            true => entries.always.push((number, ret)),
+            false => entries.conditional.push(Entry { number, name, tests, steps, ret }),
+        }
     };
     if abi.multiplexes
         && let Some((multiplexer, call)) = multiplexed(name)
@@ -238,22 +249,28 @@ fn compare(abi: &Abi, arg: Arg, tests: &mut Vec<Test>, steps: &mut Vec<Step>) {
 }
 
 /// Collects the entries of each number into its verdict.
-fn merge(mut entries: Vec<Entry>) -> Result<Vec<(u32, Verdict)>> {
-    entries.sort_by_key(|entry| entry.number);
-    let mut out = Vec::with_capacity(entries.len());
-    for call in entries.chunk_by(|a, b| a.number == b.number) {
-        let verdict = if let Some(entry) = call.iter().find(|entry| entry.steps.is_empty()) {
-            Verdict::Always(entry.ret)
-        } else {
-            if call.len() > MAX_INSTRUCTIONS {
-                bail!("the system call {} has {} entries with conditions", call[0].name, call.len());
-            }
-            let mut ordered = Vec::with_capacity(call.len());
-            order(call.iter().collect(), 0, &mut ordered)?;
-            Verdict::First(ordered)
-        };
-        out.push((call[0].number, verdict));
+fn merge(Collected { mut always, mut conditional }: Collected) -> Result<Vec<(u32, Verdict)>> {
+    always.sort_by_key(|(number, _)| *number);
+    always.dedup_by_key(|(number, _)| *number);
+    conditional.sort_by_key(|entry| entry.number);
+    let mut out = Vec::with_capacity(always.len() + conditional.len());
+    let mut always = always.into_iter().peekable();
+    for call in conditional.chunk_by(|a, b| a.number == b.number) {
+        let Entry { number, name, .. } = call[0];
+        while let Some((earlier, ret)) = always.next_if(|(other, _)| *other < number) {
+            out.push((earlier, Verdict::Always(ret)));
+        }
+        if always.peek().is_some_and(|(other, _)| *other == number) {
+            continue;
+        }
+        if call.len() > MAX_INSTRUCTIONS {
+            bail!("the system call {name} has {} entries with conditions", call.len());
+        }
+        let mut ordered = Vec::with_capacity(call.len());
+        order(call.iter().collect(), 0, &mut ordered)?;
+        out.push((number, Verdict::First(ordered)));
     }
+    out.extend(always.map(|(number, ret)| (number, Verdict::Always(ret))));
     Ok(out)
 }
 
