@@ -1,12 +1,10 @@
 //! rtnetlink(7) for network devices.
 
-use super::show;
+use super::{check, show};
 use crate::error::{Context, Error, Result};
 use nix::{
     errno::Errno,
-    sys::socket::{
-        AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, recvfrom, sendto, socket,
-    },
+    sys::socket::{AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, sendto, socket},
 };
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
@@ -31,20 +29,30 @@ const LARGEST: usize = 64 << 10;
 
 /// The next datagram from the kernel; those of other processes are passed over.
 pub fn receive(socket: &OwnedFd) -> Result<Vec<u8>> {
-    let mut datagram = vec![0; LARGEST];
+    // Not zeroed: most answers are short, and every page touched costs a fault.
+    let mut datagram: Vec<u8> = Vec::with_capacity(LARGEST);
+    // SAFETY: sockaddr_nl is plain data for which all zeroes is valid.
+    let mut sender: libc::sockaddr_nl = unsafe { std::mem::zeroed() };
     loop {
-        let (length, sender) = match recvfrom::<NetlinkAddr>(socket.as_raw_fd(), &mut datagram) {
-            Ok(received) => received,
-            Err(Errno::EINTR) => continue,
-            Err(errno) => return Err(errno).with_context(|| format!("recvfrom({})", show(socket.as_fd()))),
+        let mut size = size_of_val(&sender) as libc::socklen_t;
+        // SAFETY: the vector has room for LARGEST bytes, and `sender` for `size` of them.
+        let ret = unsafe {
+            let (room, from) = (datagram.as_mut_ptr().cast(), (&raw mut sender).cast());
+            libc::recvfrom(socket.as_raw_fd(), room, LARGEST, 0, from, &raw mut size)
         };
-        if sender.is_none_or(|sender| sender.pid() != 0) {
+        if ret == -1 && Errno::last() == Errno::EINTR {
+            continue;
+        }
+        let length =
+            check(ret as _, || format!("recvfrom({})", show(socket.as_fd())))?.cast_unsigned() as usize;
+        if size as usize != size_of_val(&sender) || sender.nl_pid != 0 {
             continue;
         }
         if length >= LARGEST {
             return Err(Error::new("recvfrom(netlink): a datagram larger than the kernel makes"));
         }
-        datagram.truncate(length);
+        // SAFETY: recvfrom has written so many bytes.
+        unsafe { datagram.set_len(length) };
         return Ok(datagram);
     }
 }

@@ -103,8 +103,9 @@ fn send_once(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Re
 /// file. A message that is longer, and descriptors that could not all be delivered (the peer sent too many, or this
 /// process may open no more), are errors; what did arrive of them is closed.
 pub fn receive(socket: BorrowedFd<'_>, capacity: usize) -> Result<Option<Message>> {
-    let mut bytes = vec![0; capacity.max(1)];
-    let mut iov = iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
+    // Not zeroed: the room is a hundred times what most messages need, and every page touched costs a fault.
+    let mut bytes: Vec<u8> = Vec::with_capacity(capacity.max(1));
+    let mut iov = iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.capacity() };
     let mut control = [0u64; CONTROL_WORDS];
     let mut header = header(&mut iov, &mut control);
     let length = retry(
@@ -124,7 +125,8 @@ pub fn receive(socket: BorrowedFd<'_>, capacity: usize) -> Result<Option<Message
         ))
         .hint("the limit on open files (RLIMIT_NOFILE) is the usual cause"));
     }
-    bytes.truncate(length);
+    // SAFETY: recvmsg has written so many bytes, which is at most what there is room for.
+    unsafe { bytes.set_len(length) };
     Ok((length > 0).then_some(Message { bytes, fds }))
 }
 
