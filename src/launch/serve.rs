@@ -135,6 +135,9 @@ pub(super) fn serve(
     let mut server = Server { setting, host, to_init, born, slave: None };
     server.serve_assembler(&mut to_assembler)?;
     server.release_init()?;
+    // It ends while init works. It is gone before init can be told to execute anything.
+    server.reap_assembler()?;
+    server.ready()?;
     let Server { to_init, mut born, .. } = server;
     let init = born.init.take().ok_or_else(|| Error::new("the assembler made no init"))?;
     Ok(Launched { init, link: to_init })
@@ -174,7 +177,7 @@ impl Server<'_> {
                         self.host.terminal(master)?;
                         self.slave = Some(slave);
                     }
-                    return self.reap_assembler();
+                    return Ok(());
                 }
                 FromAssembler::Note(note) => {
                     self.host.note(&note);
@@ -197,8 +200,7 @@ impl Server<'_> {
     fn release_init(&mut self) -> Result<()> {
         let slave = self.slave.take();
         let slave: Vec<BorrowedFd<'_>> = slave.iter().map(AsFd::as_fd).collect();
-        self.to_init.tell(&ToInit::Go, &slave)?;
-        self.ready()
+        self.to_init.tell(&ToInit::Go, &slave)
     }
 
     /// Waits until init has done what it was told.
