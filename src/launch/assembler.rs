@@ -75,7 +75,9 @@ impl Assembler<'_> {
             let namespace = self.namespace(&init, "net")?;
             net::apply(devices, &host, &net::Route::open()?, namespace.as_fd())?;
         }
-        let assembled = mount::assemble(&plan.mounts, sources, None)?;
+        let pids =
+            if plan.namespaces.has(NamespaceKind::Pid) { pidfd::pid_namespace(init.as_fd()) } else { None };
+        let assembled = mount::assemble(&plan.mounts, sources.with_pid_namespace(pids), None)?;
         if !plan.hooks.create_runtime.is_empty() {
             self.ask(&FromAssembler::Hooks)?;
         }

@@ -62,6 +62,7 @@ pub(super) struct Assembler {
     pub(super) root: Rootfs,
     pub(super) opened: Vec<Opened>,
     pub(super) idmaps: Idmaps,
+    pub(super) pid_namespace: Option<OwnedFd>,
     /// The directory that devices and symlinks were made in last.
     pub(super) directory: Option<(PathBuf, Rc<OwnedFd>)>,
     /// Destinations of remounts.
@@ -94,6 +95,7 @@ fn run(plan: &Plan, sources: Sources, lookup: Option<Lookup>) -> Result<Assemble
         .with_context(|| format!("mount root file system {}", plan.rootfs.display()))?;
     let lookup = lookup.map_or_else(|| Lookup::probe(root.as_fd()), Ok)?;
     let mut assembler = Assembler::new(Rootfs::new(root, lookup), sources.opened, sources.idmaps);
+    assembler.pid_namespace = sources.pid_namespace;
     let remounted = plan.ops.iter().filter_map(|op| match op {
         Op::Remount { destination, .. } => Some(destination.clone()),
         _ => None,
@@ -130,6 +132,7 @@ impl Assembler {
             root,
             opened,
             idmaps,
+            pid_namespace: None,
             directory: None,
             remounted: BTreeSet::new(),
             attached: Vec::new(),

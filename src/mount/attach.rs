@@ -91,13 +91,14 @@ impl Assembler {
         }
         let attrs = &attrs;
         let is_proc = wanted.fstype == "proc" && attach.destination == Path::new("/proc");
-        let (mount, view) = match (create(wanted, attrs, there), wanted.otherwise) {
+        let pids = self.pid_namespace.as_ref();
+        let (mount, view) = match (create(wanted, attrs, there, pids), wanted.otherwise) {
             (Ok(mount), _) => (mount, ProcView::Fresh),
             (Err(error), Otherwise::Bind(id)) if error.errno() == Some(libc::EPERM) => {
                 return self.instead(id, attrs).map_err(|second| second.context(error));
             }
             (Err(error), Otherwise::Proc { subset, outer }) if error.errno() == Some(libc::EPERM) => {
-                proc::instead(wanted, attrs, subset, outer)?
+                proc::instead(wanted, attrs, pids, (subset, outer))?
                     .ok_or_else(|| explain_refusal(error, &wanted.fstype))?
             }
             (Err(error), _) => return Err(explain_refusal(error, &wanted.fstype)),
@@ -196,12 +197,16 @@ fn same_kind(there: OwnedFd, wanted: Missing) -> Result<OwnedFd> {
 }
 
 /// A detached file system with its attributes; where it has no mode of its own it gets that of the directory it will hide,
-/// as engines expect of a tmpfs.
-pub(super) fn create(wanted: &Filesystem, attrs: &Attrs, there: Option<&OwnedFd>) -> Result<OwnedFd> {
+/// as engines expect of a tmpfs. A procfs of the pid namespace that is set for children shows `pids`, which is the same.
+pub(super) fn create(
+    wanted: &Filesystem,
+    attrs: &Attrs,
+    there: Option<&OwnedFd>,
+    pids: Option<&OwnedFd>,
+) -> Result<OwnedFd> {
     let configuration = match wanted.opener {
         Opener::Assembler => Configuration::open(&wanted.fstype)?,
-        // The file system shows the pid namespace of the process that opens it.
-        Opener::Child => shared_child(|| Configuration::open(&wanted.fstype))?,
+        Opener::Child => open_procfs(pids)?,
     };
     configure(&configuration, &wanted.parameters)?;
     if wanted.adopt_mode
@@ -211,6 +216,18 @@ pub(super) fn create(wanted: &Filesystem, attrs: &Attrs, there: Option<&OwnedFd>
         configuration.text("mode", &format!("{mode:o}"))?;
     }
     configuration.mount(attrs.set)
+}
+
+/// A procfs shows the pid namespace of the process that opens it, or since Linux 6.18 the one that it is told.
+fn open_procfs(pids: Option<&OwnedFd>) -> Result<Configuration> {
+    if let Some(pids) = pids {
+        let procfs = Configuration::open("proc")?;
+        match procfs.descriptor("pidns", pids.as_fd()) {
+            Err(error) if error.errno() == Some(libc::EINVAL) => {}
+            told => return told.map(|()| procfs),
+        }
+    }
+    shared_child(|| Configuration::open("proc"))
 }
 
 pub(super) fn configure(configuration: &Configuration, parameters: &[Parameter]) -> Result<()> {

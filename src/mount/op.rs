@@ -318,7 +318,8 @@ impl ProcView {
 pub enum Opener {
     /// The assembler.
     Assembler,
-    /// A child of the assembler: only a child is in the container's pid namespace (Linux 6.17 could name it with `pidns=`).
+    /// One in the pid namespace that is set for children: a child of the assembler, where the kernel cannot be told which one
+    /// is to be shown (`pidns`, Linux 6.18).
     Child,
 }
 

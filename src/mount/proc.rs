@@ -28,14 +28,14 @@ const ROOT_INODE: u64 = 1;
 pub(super) fn instead(
     wanted: &Filesystem,
     attrs: &Attrs,
-    subset: bool,
-    outer: bool,
+    pids: Option<&OwnedFd>,
+    (subset, outer): (bool, bool),
 ) -> Result<Option<(OwnedFd, ProcView)>> {
     if subset {
         let mut smaller = wanted.clone();
         smaller.parameters.push(Parameter::Text("subset".into(), "pid".into()));
         // Linux 7.2 gives it to everybody, because it shows nothing that a mask could hide; older kernels refuse it as well.
-        match create(&smaller, attrs, None) {
+        match create(&smaller, attrs, None, pids) {
             Err(error) if error.errno() == Some(libc::EPERM) => {}
             created => return created.map(|mount| Some((mount, ProcView::Subset))),
         }

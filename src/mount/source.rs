@@ -25,6 +25,15 @@ pub struct Sources {
     pub(super) opened: Vec<Opened>,
     /// For the file systems that are still to be made.
     pub(super) idmaps: Idmaps,
+    /// The one that a procfs of the container's shows, where it is known by descriptor.
+    pub(super) pid_namespace: Option<OwnedFd>,
+}
+
+impl Sources {
+    /// Says which pid namespace a procfs shows that is to show the one set for children.
+    pub fn with_pid_namespace(self, namespace: Option<OwnedFd>) -> Self {
+        Self { pid_namespace: namespace, ..self }
+    }
 }
 
 /// One opened source.
@@ -58,7 +67,7 @@ pub fn open_sources(plan: &Plan, proc: &Proc) -> Result<Sources> {
         })
     };
     let opened = plan.sources.iter().map(open).collect::<Result<_>>()?;
-    Ok(Sources { rootfs, opened, idmaps })
+    Ok(Sources { rootfs, opened, idmaps, pid_namespace: None })
 }
 
 fn open(source: &Source, idmaps: &Idmaps) -> Result<Opened> {

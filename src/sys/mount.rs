@@ -3,7 +3,7 @@
 use super::{check, check_fd, cstring, show};
 use crate::error::{Context, Error, Result};
 use std::{
-    ffi::{CStr, c_int, c_long},
+    ffi::{CStr, c_char, c_int, c_long},
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
     path::Path,
 };
@@ -109,6 +109,18 @@ impl Configuration {
     /// `FSCONFIG_SET_FLAG`
     pub fn flag(&self, key: &str) -> Result<()> {
         self.command(libc::FSCONFIG_SET_FLAG, Some(key), None)
+    }
+
+    /// `FSCONFIG_SET_FD`
+    pub fn descriptor(&self, key: &str, value: BorrowedFd<'_>) -> Result<()> {
+        let name = cstring(key)?;
+        let (fd, value) = (self.0.as_raw_fd(), value.as_raw_fd());
+        // SAFETY: both descriptors are open, the key is NUL-terminated, and this command takes no other pointer.
+        let ret = unsafe {
+            let none = std::ptr::null::<c_char>();
+            libc::syscall(libc::SYS_fsconfig, fd, libc::FSCONFIG_SET_FD, name.as_ptr(), none, value)
+        };
+        check(ret, || format!("fsconfig({key:?}, fd {value})")).map(drop)
     }
 
     /// `FSCONFIG_SET_STRING`; the kernel takes values of up to 255 bytes.

@@ -58,6 +58,16 @@ pub fn send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<()> {
     Ok(())
 }
 
+/// `PIDFD_GET_PID_NAMESPACE`, Linux 6.11: `_IO(0xFF, 6)`.
+const GET_PID_NAMESPACE: libc::Ioctl = 0xFF06;
+
+/// The pid namespace of the process; none where the kernel has no such call (before Linux 6.11) or refuses it.
+pub fn pid_namespace(pidfd: BorrowedFd<'_>) -> Option<OwnedFd> {
+    // SAFETY: the request takes no pointer.
+    let ret = unsafe { libc::ioctl(pidfd.as_raw_fd(), GET_PID_NAMESPACE, 0) };
+    check_fd(ret.into(), String::new).ok()
+}
+
 /// Waits for the end of a child, reaps it, and tells how it ended, Linux 5.4. ECHILD: it is not a child of this
 /// process, or has been reaped already.
 pub fn wait(pidfd: BorrowedFd<'_>) -> Result<Exit> {
