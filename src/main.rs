@@ -1,6 +1,6 @@
 //! Parse, dispatch, print one error, pick the exit code.
+#![no_main]
 
-use std::process::ExitCode;
 use urun::{
     cli::Line,
     cmd,
@@ -14,15 +14,22 @@ use urun::{
     },
 };
 
-fn main() -> ExitCode {
+urun::program!(start);
+
+/// The exit status of whatever failed, where it is not the container's.
+const FAILURE: u8 = 1;
+/// That of exec: 1 could be the program's own.
+const EXEC_FAILURE: u8 = 255;
+
+fn start() -> u8 {
     // Before there is anything to see: no process of a container or of the same user may look into this one or into one
     // that it makes, take its descriptors, or reach the host through its links in /proc (CVE-2016-9962).
     let hidden = prctl::set_dumpable(false);
     // Until it is known where to log to, errors go to stderr alone.
     let mut log = Log::default();
-    let mut failure = ExitCode::FAILURE;
+    let mut failure = FAILURE;
     match hidden.and_then(|()| run(&mut log, &mut failure)) {
-        Ok(code) => ExitCode::from(code),
+        Ok(code) => code,
         Err(error) => {
             log.fail(&advise(error));
             failure
@@ -30,14 +37,13 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(log: &mut Log, failure: &mut ExitCode) -> Result<u8> {
+fn run(log: &mut Log, failure: &mut u8) -> Result<u8> {
     caller::require_own_ids()?;
     // Where the caller ignored it, the kernel would reap our children before we have heard how they ended.
     signal::reset(Set::of(&[signal::CHILD]))?;
     let line = Line::parse(std::env::args_os().skip(1))?;
     if line.is_exec() {
-        // Where its exit status is the program's, 1 could be one.
-        *failure = ExitCode::from(255);
+        *failure = EXEC_FAILURE;
     }
     *log = Log::open(&line.globals)?;
     let globals = line.globals.clone();

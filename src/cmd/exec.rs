@@ -24,7 +24,7 @@ use crate::{
     seccomp::plan::Filter,
     spec::{self, Config, NamespaceKind, Process},
     state::{Init, Record, Status, Store, document},
-    sys::{clone::Child, pidfd, prctl, proc::Proc, signal},
+    sys::{clone::Child, pidfd, prctl, proc::Proc},
     tty::{self, foreground},
 };
 use std::{
@@ -65,7 +65,6 @@ struct Started {
 
 fn start(request: &ExecRequest, log: &Log) -> Result<Started> {
     let args = &request.args;
-    signal::ignore(libc::SIGPIPE)?;
     if !args.detach {
         // From here on, so that a signal which comes while the process is made still reaches it.
         foreground::block()?;

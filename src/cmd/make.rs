@@ -21,7 +21,7 @@ use crate::{
     plan::{self, Descriptors, Plan, hardened, proc_mount},
     spec::{self, Config, NamespaceKind},
     state::{ContainerId, Entry, PidNamespace, Record, Stage, Status, Store, document},
-    sys::{proc::Proc, signal, socket},
+    sys::{proc::Proc, socket},
     systemd::Manager,
     tty,
 };
@@ -61,7 +61,6 @@ const LARGEST_CONFIG: u64 = 64 << 20;
 
 /// Makes the container. Whatever fails, nothing is left behind.
 pub fn make(request: &CreateRequest, waits: Waits, log: &Log) -> Result<Made> {
-    signal::ignore(libc::SIGPIPE)?;
     let descriptors = process::descriptors(request.preserve_fds)?;
     let proc = Proc::open()?;
     let bytes = read_config(request)?;

@@ -60,6 +60,7 @@ pub fn deliver(
 
 /// The size of the terminal that the caller sits at; none where that is no terminal or has no size.
 fn caller_size() -> Option<tty::Size> {
-    let size = tty::size(std::io::stdin().as_fd()).ok()?;
+    let [stdin, ..] = fd::standard();
+    let size = tty::size(stdin).ok()?;
     (size.rows > 0 && size.columns > 0).then_some(size)
 }

@@ -7,14 +7,13 @@ use crate::{
     log::Log,
     seccomp, spec,
     state::{ContainerId, Entry, PATIENCE, Record, Status, Store, document},
-    sys::{clone::Child, signal, socket},
+    sys::{clone::Child, socket},
 };
 use std::os::fd::AsFd;
 
 /// Tells the init of a created container to execute its program, and returns when it has: a program that cannot be
 /// executed is reported here.
 pub fn start(store: &Store, id: &ContainerId, log: &Log) -> Result<()> {
-    signal::ignore(libc::SIGPIPE)?;
     let mut entry = store.find(id)?;
     entry.lock(PATIENCE)?;
     let record = entry.record()?.ok_or_else(|| Error::new("cannot start a container that has stopped"))?;

@@ -3,13 +3,10 @@
 use super::op::{Denial, OutsideOp, Scheduling, limit_name};
 use crate::{
     error::{Context, Error, Result},
-    sys::{proc::Proc, sched},
+    sys::{fd::standard, proc::Proc, sched},
 };
 use nix::{errno::Errno, sys::stat::fstat};
-use std::{
-    io,
-    os::fd::{AsFd, BorrowedFd},
-};
+use std::os::fd::{AsFd, BorrowedFd};
 
 /// Applies the operations to `pid`, a number in the pid namespace of `proc` and of the caller; standard streams are the
 /// caller's own, which init has inherited. What was refused and may be (see [`Denial::Noted`]) is returned for the log.
@@ -38,8 +35,7 @@ fn one(op: &OutsideOp, pid: i32, proc: &Proc) -> Result<Option<Error>> {
                 .hint("the real-time class needs CAP_SYS_NICE or CAP_SYS_ADMIN")?;
         }
         OutsideOp::Stdio { uid, gid } => {
-            let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
-            for stream in [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()] {
+            for stream in standard() {
                 give(stream, uid, gid)?;
             }
         }

@@ -7,7 +7,6 @@ use crate::{
         cstring,
         fd::until,
         pidfd::Exit,
-        signal,
         spawn::{Executable, Spawn, Spawned, spawn},
     },
 };
@@ -61,8 +60,8 @@ pub fn open_all(programs: &mut [Program]) -> Result<()> {
 }
 
 /// Runs hooks in order, each with `state` on its standard input, until one fails: one that cannot be executed, ends
-/// with a status other than 0, by a signal, or not within its timeout. Ignores SIGPIPE from here on, because a hook need
-/// not read its input.
+/// with a status other than 0, by a signal, or not within its timeout. The caller ignores SIGPIPE, because a hook need not
+/// read its input.
 pub fn run_all(programs: &[Program], state: &[u8], setting: &Setting<'_>) -> Result<()> {
     programs.iter().try_for_each(|program| run(program, state, setting).with_context(|| name(program)))
 }
@@ -79,7 +78,6 @@ fn name(program: &Program) -> String {
 }
 
 fn run(program: &Program, state: &[u8], setting: &Setting<'_>) -> Result<()> {
-    signal::ignore(libc::SIGPIPE)?;
     let deadline = program.timeout.map(|timeout| Instant::now() + timeout);
     let (stdin, state_end) = pipe2(OFlag::O_CLOEXEC).context("pipe2(O_CLOEXEC)")?;
     let (tail_end, output) = pipe2(OFlag::O_CLOEXEC).context("pipe2(O_CLOEXEC)")?;

@@ -92,7 +92,6 @@ impl Process<'_> {
         let execution = self.execution;
         // execve(2) resets handlers and keeps what is ignored: SIGPIPE for one, by the start of this very program.
         signal::reset(signal::Set::from_bits(execution.ignored_signals))?;
-        signal::reset(signal::Set::of(&[libc::SIGPIPE]))?;
         signal::set_mask(signal::Set::EMPTY)?;
         self.close_except(std::iter::empty())?;
         if let Some(guard) = &execution.guard {

@@ -12,6 +12,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// Standard input, output and error. They are open for as long as the process lives: [`super::start`] sees to it.
+pub fn standard() -> [BorrowedFd<'static>; 3] {
+    // SAFETY: nobody closes them.
+    [0, 1, 2].map(|fd| unsafe { BorrowedFd::borrow_raw(fd) })
+}
+
 /// Closes every descriptor from 3 up that is not in `keep`. What a caller leaked (sockets of a shim, pipes of a build
 /// tool) must not live on in a container that waits to be started.
 pub fn close_except(keep: &mut [RawFd]) -> Result<()> {

@@ -27,6 +27,7 @@ pub mod seccomp;
 pub mod signal;
 pub mod socket;
 pub mod spawn;
+pub mod start;
 pub mod statmount;
 pub mod tty;
 pub mod xattr;

@@ -5,6 +5,7 @@ use super::relay::Relay;
 use crate::{
     error::{Context, Error, Result},
     sys::{
+        fd::standard,
         pidfd::{self, Exit},
         signal::{self, Set},
     },
@@ -40,8 +41,8 @@ pub fn watch(
     terminal: Option<OwnedFd>,
     visitor: Option<Visitor<'_>>,
 ) -> Result<Exit> {
-    let (stdin, stdout) = (std::io::stdin(), std::io::stdout());
-    let relay = terminal.map(|master| Relay::new(master, stdin.as_fd(), stdout.as_fd())).transpose()?;
+    let [stdin, stdout, _] = standard();
+    let relay = terminal.map(|master| Relay::new(master, stdin, stdout)).transpose()?;
     watch_through(pid, pidfd, relay, visitor)
 }
 
