@@ -213,7 +213,7 @@ fn programs_are_started_where_that_is_the_task_and_never_by_a_shell() {
     ];
     let shells = ["libc::system", "popen", "/bin/sh", "\"sh\"", "\"bash\""];
     let mut offences = Vec::new();
-    // The `Command` of the command line is clap's.
+    // The command line has a `Command` of its own.
     for source in sources().iter().filter(|source| !is_test(&source.path) && source.module() != "cli") {
         let code = source.code();
         let calls =

@@ -7,10 +7,7 @@ use crate::{
     spec::capability,
     state::ContainerId,
 };
-use std::{
-    ffi::{OsStr, OsString},
-    path::PathBuf,
-};
+use std::{ffi::OsStr, path::PathBuf};
 
 /// `exec`
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,15 +92,14 @@ impl Matches {
             console_socket: self.path("console-socket"),
             pid_file: self.path("pid-file"),
             pidfd_socket: self.path("pidfd-socket"),
-            preserve_fds: self.0.get_one("preserve-fds").copied().unwrap_or(0),
+            preserve_fds: self.number("preserve-fds").unwrap_or(0),
             no_new_keyring: self.is_set("no-new-keyring"),
             no_subreaper: self.is_set("no-subreaper"),
         })
     }
 
     fn command_words(&self) -> Result<ExecCommand> {
-        let args =
-            self.trailing("command").iter().map(|word| utf8("command", word)).collect::<Result<_>>()?;
+        let args = self.trailing().iter().map(|word| utf8("command", word)).collect::<Result<_>>()?;
         let env = self.texts("env")?;
         if let Some(entry) = env.iter().find(|entry| entry.find('=').is_none_or(|at| at == 0)) {
             bail!("--env: expected NAME=VALUE, found {entry:?}");
@@ -125,7 +121,10 @@ impl Matches {
             cwd,
             env,
             user: self.texts("user")?.pop().as_deref().map(user).transpose()?,
-            additional_gids: self.0.get_many("additional-gids").unwrap_or_default().copied().collect(),
+            additional_gids: self
+                .all("additional-gids")
+                .filter_map(|gid| gid.to_str()?.parse().ok())
+                .collect(),
             capabilities,
             selinux_label: self.texts("process-label")?.pop(),
             apparmor_profile: self.texts("apparmor")?.pop(),
@@ -135,8 +134,7 @@ impl Matches {
 
     /// Every value of a flag.
     fn texts(&self, name: &str) -> Result<Vec<String>> {
-        let words = self.0.get_many::<OsString>(name).unwrap_or_default();
-        words.map(|word| utf8(name, word)).collect()
+        self.all(name).map(|word| utf8(name, word)).collect()
     }
 }
 

@@ -1,8 +1,6 @@
 //! Every verb and every flag, as tables: the parser and the help text both read them.
 
-use super::limits::Kind;
-use clap::{Arg, ArgAction, builder::ValueParser};
-use std::{ffi::OsString, path::PathBuf};
+use super::limits;
 
 /// One verb.
 #[derive(Debug)]
@@ -13,12 +11,50 @@ pub struct Verb {
     pub about: &'static str,
     /// What follows `urun `.
     pub usage: &'static str,
-    /// Its flags and positionals.
-    pub args: fn() -> Vec<Arg>,
+    /// Its flags.
+    pub flags: fn() -> Vec<&'static Flag>,
+    /// How many words it takes beside them, at most.
+    pub operands: usize,
     /// What ends the flags.
     pub flags_end: FlagsEnd,
     /// Lines below the flags.
     pub notes: &'static str,
+}
+
+/// One flag.
+#[derive(Debug)]
+pub struct Flag {
+    /// Its long name.
+    pub name: &'static str,
+    /// Its letters, the one to show first.
+    pub letters: &'static str,
+    /// Its value.
+    pub takes: Takes,
+    /// One line; none for a flag that is accepted and not shown.
+    pub help: &'static str,
+}
+
+/// What a flag takes; words are names for the help text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Takes {
+    /// Nothing, or `=` and a word of Go's strconv.ParseBool.
+    Switch,
+    /// A path, which is not empty.
+    Path(&'static str),
+    /// Any bytes.
+    Bytes(&'static str),
+    /// UTF-8.
+    Text(&'static str),
+    /// One of these.
+    Word(&'static str, &'static [&'static str]),
+    /// 0 to 4294967295.
+    Number(&'static str),
+    /// A whole number.
+    Integer(&'static str),
+    /// A number of bytes, perhaps with a unit.
+    Size(&'static str),
+    /// A span of time.
+    Time(&'static str),
 }
 
 /// Where flags may stand.
@@ -36,7 +72,8 @@ pub const VERBS: &[Verb] = &[
         name: "run",
         about: "create a container, start it, wait for its end and delete it",
         usage: "run [FLAGS] ID | BUNDLE",
-        args: run,
+        flags: run,
+        operands: 1,
         flags_end: FlagsEnd::Dashes,
         notes: "An argument with a slash (run ./web) is the bundle; the id is then made from its name.\n\
                 Exits with the code of the container's process, or 128 + the signal that ended it.",
@@ -45,7 +82,8 @@ pub const VERBS: &[Verb] = &[
         name: "create",
         about: "create a container that waits for start",
         usage: "create [FLAGS] ID | BUNDLE",
-        args: create,
+        flags: create,
+        operands: 1,
         flags_end: FlagsEnd::Dashes,
         notes: "An argument with a slash (create ./web) is the bundle; the id is made from its name and printed.",
     },
@@ -53,7 +91,8 @@ pub const VERBS: &[Verb] = &[
         name: "start",
         about: "let a created container run its program",
         usage: "start ID",
-        args: id_only,
+        flags: Vec::new,
+        operands: 1,
         flags_end: FlagsEnd::Dashes,
         notes: "Returns when the program runs, or with the reason why it cannot.",
     },
@@ -61,7 +100,8 @@ pub const VERBS: &[Verb] = &[
         name: "state",
         about: "print the state of a container as JSON",
         usage: "state ID",
-        args: id_only,
+        flags: Vec::new,
+        operands: 1,
         flags_end: FlagsEnd::Dashes,
         notes: "",
     },
@@ -69,7 +109,8 @@ pub const VERBS: &[Verb] = &[
         name: "exec",
         about: "run a program in a container that runs",
         usage: "exec [FLAGS] ID COMMAND [ARGUMENT …]",
-        args: exec,
+        flags: exec,
+        operands: MANY,
         flags_end: FlagsEnd::FirstPositional,
         notes: "What no flag names is as in the container's own process: user, environment, directory, capabilities.\n\
                 Exits with the code of the program, 128 + the signal that ended it, or 255 when it never ran.",
@@ -78,7 +119,8 @@ pub const VERBS: &[Verb] = &[
         name: "list",
         about: "list the containers",
         usage: "list [FLAGS]",
-        args: list,
+        flags: list,
+        operands: 0,
         flags_end: FlagsEnd::Dashes,
         notes: "",
     },
@@ -86,7 +128,8 @@ pub const VERBS: &[Verb] = &[
         name: "ps",
         about: "list the processes of a container",
         usage: "ps [FLAGS] ID [PS-ARGUMENT]…",
-        args: ps,
+        flags: ps,
+        operands: MANY,
         flags_end: FlagsEnd::FirstPositional,
         notes: "The table is what ps(1) prints, -ef unless arguments are given, without the lines of other processes;\n\
                 the arguments have to leave it a column PID.",
@@ -95,7 +138,8 @@ pub const VERBS: &[Verb] = &[
         name: "ids",
         about: "show who owns what: ids on the host, in the container, and for each of its mounts",
         usage: "ids [FLAGS] ID",
-        args: ids,
+        flags: ids,
+        operands: 1,
         flags_end: FlagsEnd::Dashes,
         notes: "Says which owner of a file on the host is which one inside, and what looks like nobody. Of an id-mapped mount\n\
                 the ids on the host are those that its file system has. Ids on the host are as the caller sees them.",
@@ -104,7 +148,8 @@ pub const VERBS: &[Verb] = &[
         name: "pause",
         about: "let every process of a container stand still",
         usage: "pause ID",
-        args: id_only,
+        flags: Vec::new,
+        operands: 1,
         flags_end: FlagsEnd::Dashes,
         notes: "",
     },
@@ -112,7 +157,8 @@ pub const VERBS: &[Verb] = &[
         name: "resume",
         about: "let a paused container run again",
         usage: "resume ID",
-        args: id_only,
+        flags: Vec::new,
+        operands: 1,
         flags_end: FlagsEnd::Dashes,
         notes: "",
     },
@@ -120,7 +166,8 @@ pub const VERBS: &[Verb] = &[
         name: "kill",
         about: "send a signal to a container",
         usage: "kill [FLAGS] ID [SIGNAL]",
-        args: kill,
+        flags: kill,
+        operands: 2,
         flags_end: FlagsEnd::FirstPositional,
         notes: "SIGNAL is a number or a name: 9, KILL, sigkill, RTMIN+3. Without one it is TERM.",
     },
@@ -128,7 +175,8 @@ pub const VERBS: &[Verb] = &[
         name: "update",
         about: "change the limits of a container",
         usage: "update [FLAGS] ID",
-        args: update,
+        flags: update,
+        operands: 1,
         flags_end: FlagsEnd::Dashes,
         notes: "BYTES may end in K, M, G, T or P; -1 is no limit. What is not named stays as it is.",
     },
@@ -136,7 +184,8 @@ pub const VERBS: &[Verb] = &[
         name: "events",
         about: "print what a container uses and when it runs out of memory",
         usage: "events [FLAGS] ID",
-        args: events,
+        flags: events,
+        operands: 1,
         flags_end: FlagsEnd::Dashes,
         notes: "A JSON object a line, until the container ends.",
     },
@@ -144,7 +193,8 @@ pub const VERBS: &[Verb] = &[
         name: "delete",
         about: "remove what a stopped container has left",
         usage: "delete [FLAGS] ID",
-        args: delete,
+        flags: delete,
+        operands: 1,
         flags_end: FlagsEnd::Dashes,
         notes: "",
     },
@@ -152,7 +202,8 @@ pub const VERBS: &[Verb] = &[
         name: "gc",
         about: "remove what crashes have left",
         usage: "gc",
-        args: Vec::new,
+        flags: Vec::new,
+        operands: 0,
         flags_end: FlagsEnd::Dashes,
         notes: "Containers whose making was cut short go, and ids that were claimed for nobody; stopped containers stay.",
     },
@@ -160,7 +211,8 @@ pub const VERBS: &[Verb] = &[
         name: "spec",
         about: "write a config.json to start from",
         usage: "spec [FLAGS]",
-        args: spec,
+        flags: spec,
+        operands: 0,
         flags_end: FlagsEnd::Dashes,
         notes: "The container gets a user namespace: your subordinate ids, or as root a free range of 65536.",
     },
@@ -168,7 +220,8 @@ pub const VERBS: &[Verb] = &[
         name: "features",
         about: "print what this runtime supports as JSON",
         usage: "features",
-        args: Vec::new,
+        flags: Vec::new,
+        operands: 0,
         flags_end: FlagsEnd::Dashes,
         notes: "",
     },
@@ -178,252 +231,232 @@ pub const VERBS: &[Verb] = &[
 /// (`checkpoint --help`, CRI-O), so they have none.
 pub const LATER: &[&str] = &["checkpoint", "restore", "mounts"];
 
+/// No bound on the words beside the flags.
+const MANY: usize = usize::MAX;
+
+/// `--help`, of every verb.
+pub const HELP: &Flag = &switch("help", "h", "print this help");
+
 /// The flags before the verb.
-pub fn globals() -> Vec<Arg> {
-    vec![
-        path("root", None, "DIR", "keep the containers' state in DIR"),
-        text("log", None, "WHERE", "log to FILE, file:FILE, journald:ID or syslog:ID"),
-        one_of("log-format", "FORMAT", &["text", "json"], "form of the log: text or json [text]"),
-        one_of(
-            "log-level",
-            "LEVEL",
-            &["error", "warning", "info", "debug"],
-            "least level to log: error, warning, info or debug [error]",
-        ),
-        switch("debug", None, "log everything, as --log-level debug"),
-        switch("systemd-cgroup", None, "let systemd manage the cgroup"),
-        one_of(
-            "cgroup-manager",
-            "MANAGER",
-            &["cgroupfs", "systemd", "disabled"],
-            "what manages the cgroup: cgroupfs or disabled [cgroupfs]",
-        ),
-        one_of("rootless", "WHEN", &["auto", "true", "false"], "accepted for runc's sake").hide(true),
-        text("criu", None, "FILE", "accepted for runc's sake").hide(true),
-        switch("version", Some('v'), "print the version").visible_short_alias('V'),
-        switch("help", Some('h'), "print this help"),
-    ]
+pub const GLOBALS: &[Flag] = &[
+    path("root", "", "DIR", "keep the containers' state in DIR"),
+    bytes("log", "", "WHERE", "log to FILE, file:FILE, journald:ID or syslog:ID"),
+    one_of("log-format", "", "FORMAT", &["text", "json"], "form of the log: text or json [text]"),
+    one_of(
+        "log-level",
+        "",
+        "LEVEL",
+        &["error", "warning", "info", "debug"],
+        "least level to log: error, warning, info or debug [error]",
+    ),
+    switch("debug", "", "log everything, as --log-level debug"),
+    switch("systemd-cgroup", "", "let systemd manage the cgroup"),
+    one_of(
+        "cgroup-manager",
+        "",
+        "MANAGER",
+        &["cgroupfs", "systemd", "disabled"],
+        "what manages the cgroup: cgroupfs or disabled [cgroupfs]",
+    ),
+    // For runc's sake.
+    one_of("rootless", "", "WHEN", &["auto", "true", "false"], ""),
+    bytes("criu", "", "FILE", ""),
+    switch("version", "vV", "print the version"),
+    switch("help", "h", "print this help"),
+];
+
+fn create() -> Vec<&'static Flag> {
+    // It never waits.
+    const DETACH: &Flag = &switch("detach", "d", "");
+    CREATION.iter().chain([DETACH]).collect()
 }
 
-fn create() -> Vec<Arg> {
-    let mut args = creation();
-    args.push(switch("detach", Some('d'), "accepted, as create never waits").hide(true));
-    args
+fn run() -> Vec<&'static Flag> {
+    const RUN: &[Flag] = &[
+        switch("detach", "d", "return when the program runs, and print a made id"),
+        switch("keep", "", "do not delete the container when it ends"),
+        switch("no-subreaper", "", "do not adopt the container's orphans"),
+    ];
+    CREATION.iter().chain(RUN).collect()
 }
 
-fn run() -> Vec<Arg> {
-    let mut args = creation();
-    args.extend([
-        switch("detach", Some('d'), "return when the program runs, and print a made id"),
-        switch("keep", None, "do not delete the container when it ends"),
-        switch("no-subreaper", None, "do not adopt the container's orphans"),
-    ]);
-    args
-}
+const CREATION: &[Flag] = &[
+    path("bundle", "b", "DIR", "directory with config.json [the current one]"),
+    path("config", "f", "FILE", "read FILE instead of the bundle's config.json"),
+    path("console-socket", "", "SOCKET", "send the terminal's master to SOCKET"),
+    path("pid-file", "", "FILE", "write the pid of the container's process to FILE"),
+    path("pidfd-socket", "", "SOCKET", "send a pidfd of the container's process to SOCKET"),
+    number("preserve-fds", "", "N", "hand down N descriptors from 3 on, beside LISTEN_FDS"),
+    PROC_MOUNT,
+    USERNS,
+    switch("hardened", "", "no nested user namespaces, no privileges to gain, processes alone in /proc"),
+    switch("no-pivot", "", "move the root instead of pivot_root, for a root file system on a ramdisk"),
+    switch("no-new-keyring", "", "keep the caller's session keyring"),
+];
 
-fn creation() -> Vec<Arg> {
-    vec![
-        path("bundle", Some('b'), "DIR", "directory with config.json [the current one]"),
-        path("config", Some('f'), "FILE", "read FILE instead of the bundle's config.json"),
-        path("console-socket", None, "SOCKET", "send the terminal's master to SOCKET"),
-        path("pid-file", None, "FILE", "write the pid of the container's process to FILE"),
-        path("pidfd-socket", None, "SOCKET", "send a pidfd of the container's process to SOCKET"),
-        number("preserve-fds", "N", "hand down N descriptors from 3 on, beside LISTEN_FDS"),
-        proc_mount(),
-        userns(),
-        switch(
-            "hardened",
-            None,
-            "no nested user namespaces, no privileges to gain, processes alone in /proc",
-        ),
-        switch("no-pivot", None, "move the root instead of pivot_root, for a root file system on a ramdisk"),
-        switch("no-new-keyring", None, "keep the caller's session keyring"),
-        Arg::new("id").value_parser(ValueParser::os_string()),
-    ]
-}
-
-fn exec() -> Vec<Arg> {
-    vec![
-        path("process", Some('p'), "FILE", "take the process from FILE, the process object of a config.json"),
-        switch("detach", Some('d'), "return when the program runs"),
-        switch("tty", Some('t'), "give the program a terminal"),
-        text("user", Some('u'), "UID[:GID]", "run as UID, with the primary group GID"),
-        number("additional-gids", "GID", "add GID to the groups (repeatable)")
-            .short('g')
-            .action(ArgAction::Append),
-        text("env", None, "NAME=VALUE", "set a variable (repeatable)").short('e').action(ArgAction::Append),
-        text("cwd", None, "DIR", "run in DIR"),
-        text("cap", None, "CAPABILITY", "grant a capability in addition (repeatable)")
-            .short('c')
-            .action(ArgAction::Append),
-        switch("no-new-privs", None, "let execve grant no privileges"),
-        text("process-label", None, "LABEL", "run under the SELinux LABEL"),
-        text("apparmor", None, "PROFILE", "run under the AppArmor PROFILE"),
-        text(
+fn exec() -> Vec<&'static Flag> {
+    const EXEC: &[Flag] = &[
+        path("process", "p", "FILE", "take the process from FILE, the process object of a config.json"),
+        switch("detach", "d", "return when the program runs"),
+        switch("tty", "t", "give the program a terminal"),
+        bytes("user", "u", "UID[:GID]", "run as UID, with the primary group GID"),
+        number("additional-gids", "g", "GID", "add GID to the groups (repeatable)"),
+        bytes("env", "e", "NAME=VALUE", "set a variable (repeatable)"),
+        bytes("cwd", "", "DIR", "run in DIR"),
+        bytes("cap", "c", "CAPABILITY", "grant a capability in addition (repeatable)"),
+        switch("no-new-privs", "", "let execve grant no privileges"),
+        bytes("process-label", "", "LABEL", "run under the SELinux LABEL"),
+        bytes("apparmor", "", "PROFILE", "run under the AppArmor PROFILE"),
+        bytes(
             "cgroup",
-            None,
+            "",
             "[CONTROLLER:]PATH",
             "run in the control group PATH below the container's (repeatable)",
-        )
-        .action(ArgAction::Append),
-        switch("ignore-paused", None, "wait in a paused container until it is resumed"),
-        path("console-socket", None, "SOCKET", "send the terminal's master to SOCKET"),
-        path("pid-file", None, "FILE", "write the pid of the program to FILE; there is none if it never ran"),
-        path("pidfd-socket", None, "SOCKET", "send a pidfd of the program to SOCKET"),
-        number("preserve-fds", "N", "hand down N descriptors from 3 on, beside LISTEN_FDS"),
-        switch("no-new-keyring", None, "keep the caller's session keyring"),
-        switch("no-subreaper", None, "do not adopt the program's orphans"),
-        Arg::new("id").value_parser(ValueParser::os_string()),
-        Arg::new("command").num_args(0..).value_parser(ValueParser::os_string()),
-    ]
-}
-
-fn id_only() -> Vec<Arg> {
-    vec![Arg::new("id").value_parser(ValueParser::os_string())]
-}
-
-fn list() -> Vec<Arg> {
-    vec![
-        one_of("format", "FORMAT", &["table", "json"], "form of the list [table]").short('f'),
-        switch("quiet", Some('q'), "print only the ids"),
-    ]
-}
-
-fn ps() -> Vec<Arg> {
-    vec![
-        one_of("format", "FORMAT", &["table", "json"], "form of the list: table or json, pids alone [table]")
-            .short('f'),
-        Arg::new("id").value_parser(ValueParser::os_string()),
-        Arg::new("args").action(ArgAction::Append).num_args(0..).value_parser(ValueParser::os_string()),
-    ]
-}
-
-fn ids() -> Vec<Arg> {
-    vec![
-        one_of("format", "FORMAT", &["table", "json"], "form of what is shown: table or json [table]")
-            .short('f'),
-        Arg::new("id").value_parser(ValueParser::os_string()),
-    ]
-}
-
-fn update() -> Vec<Arg> {
-    let mut args = vec![
-        path("resources", None, "FILE", "read linux.resources from FILE instead, - for standard input")
-            .short('r'),
+        ),
+        switch("ignore-paused", "", "wait in a paused container until it is resumed"),
+        path("console-socket", "", "SOCKET", "send the terminal's master to SOCKET"),
+        path("pid-file", "", "FILE", "write the pid of the program to FILE; there is none if it never ran"),
+        path("pidfd-socket", "", "SOCKET", "send a pidfd of the program to SOCKET"),
+        number("preserve-fds", "", "N", "hand down N descriptors from 3 on, beside LISTEN_FDS"),
+        switch("no-new-keyring", "", "keep the caller's session keyring"),
+        switch("no-subreaper", "", "do not adopt the program's orphans"),
     ];
-    args.extend(super::limits::FLAGS.iter().map(|limit| {
-        let arg = text(limit.flag, None, limit.kind.name(), limit.help);
-        match limit.kind {
-            Kind::Number(_) => arg.value_parser(clap::value_parser!(i64)),
-            Kind::Bytes => arg.value_parser(|word: &str| super::quantity::bytes(word)),
-            Kind::Text(_) => arg.value_parser(ValueParser::string()),
-        }
-    }));
-    args.extend([
-        text("kernel-memory", None, "BYTES", "accepted for runc's sake").hide(true),
-        text("kernel-memory-tcp", None, "BYTES", "accepted for runc's sake").hide(true),
-        text("l3-cache-schema", None, "SCHEMA", "Intel RDT cache lines: L3:0=f;1=f")
-            .value_parser(ValueParser::string()),
-        text("mem-bw-schema", None, "SCHEMA", "Intel RDT memory bandwidth line: MB:0=20;1=70")
-            .value_parser(ValueParser::string()),
-        Arg::new("id").value_parser(ValueParser::os_string()),
-    ]);
-    args
+    EXEC.iter().collect()
 }
 
-fn events() -> Vec<Arg> {
-    vec![
-        text("interval", None, "TIME", "time between two lines about what it uses: 500ms, 1m30s [5s]")
-            .value_parser(|word: &str| super::quantity::duration(word)),
-        switch("stats", None, "print one line about what it uses now"),
-        Arg::new("id").value_parser(ValueParser::os_string()),
-    ]
+fn list() -> Vec<&'static Flag> {
+    const LIST: &[Flag] = &[
+        one_of("format", "f", "FORMAT", &["table", "json"], "form of the list [table]"),
+        switch("quiet", "q", "print only the ids"),
+    ];
+    LIST.iter().collect()
 }
 
-fn kill() -> Vec<Arg> {
-    vec![
-        switch("all", Some('a'), "signal every process of the container, also when its first one has ended"),
-        switch("regex", Some('r'), "ID is a regular expression: signal every container whose id matches"),
-        Arg::new("id").value_parser(ValueParser::os_string()),
-        Arg::new("signal").value_parser(ValueParser::os_string()),
-    ]
+fn ps() -> Vec<&'static Flag> {
+    const HELP: &str = "form of the list: table or json, pids alone [table]";
+    const PS: &[Flag] = &[one_of("format", "f", "FORMAT", &["table", "json"], HELP)];
+    PS.iter().collect()
 }
 
-fn delete() -> Vec<Arg> {
-    vec![
-        switch("force", Some('f'), "kill the container first; no error when it does not exist"),
-        switch("regex", Some('r'), "ID is a regular expression: delete every container whose id matches"),
-        Arg::new("id").value_parser(ValueParser::os_string()),
-    ]
+fn ids() -> Vec<&'static Flag> {
+    const HELP: &str = "form of what is shown: table or json [table]";
+    const IDS: &[Flag] = &[one_of("format", "f", "FORMAT", &["table", "json"], HELP)];
+    IDS.iter().collect()
 }
 
-fn spec() -> Vec<Arg> {
-    vec![
-        path("bundle", Some('b'), "DIR", "directory to write config.json to [the current one]"),
-        path("config", Some('f'), "FILE", "write FILE instead").hide(true),
-        proc_mount(),
-        userns(),
-        switch("rootless", None, "write it for an unprivileged caller, whoever calls"),
-    ]
+fn update() -> Vec<&'static Flag> {
+    const RESOURCES: &Flag =
+        &path("resources", "r", "FILE", "read linux.resources from FILE instead, - for standard input");
+    const REST: &[Flag] = &[
+        // For runc's sake.
+        bytes("kernel-memory", "", "BYTES", ""),
+        bytes("kernel-memory-tcp", "", "BYTES", ""),
+        text("l3-cache-schema", "", "SCHEMA", "Intel RDT cache lines: L3:0=f;1=f"),
+        text("mem-bw-schema", "", "SCHEMA", "Intel RDT memory bandwidth line: MB:0=20;1=70"),
+    ];
+    let limits = limits::FLAGS.iter().map(|limit| &limit.flag);
+    std::iter::once(RESOURCES).chain(limits).chain(REST).collect()
 }
 
-fn userns() -> Arg {
-    text("userns", None, "WHOSE", "its ids: auto, auto:size=N, keep-id, host, or INSIDE:HOST:COUNT,…")
-        .value_parser(ValueParser::string())
+fn events() -> Vec<&'static Flag> {
+    const EVENTS: &[Flag] = &[
+        flag(
+            "interval",
+            "",
+            Takes::Time("TIME"),
+            "time between two lines about what it uses: 500ms, 1m30s [5s]",
+        ),
+        switch("stats", "", "print one line about what it uses now"),
+    ];
+    EVENTS.iter().collect()
 }
 
-fn proc_mount() -> Arg {
-    one_of(
-        "proc-mount",
-        "KIND",
-        &["default", "unmasked"],
-        "unmasked: hide nothing below /proc and /sys [default]",
-    )
+fn kill() -> Vec<&'static Flag> {
+    const KILL: &[Flag] = &[
+        switch("all", "a", "signal every process of the container, also when its first one has ended"),
+        switch("regex", "r", "ID is a regular expression: signal every container whose id matches"),
+    ];
+    KILL.iter().collect()
 }
 
-fn switch(name: &'static str, short: Option<char>, help: &'static str) -> Arg {
-    flag(name, short, help)
-        .action(ArgAction::Set)
-        .num_args(0..=1)
-        .require_equals(true)
-        .default_missing_value("true")
-        .value_parser(|word: &str| parse_bool(word))
+fn delete() -> Vec<&'static Flag> {
+    const DELETE: &[Flag] = &[
+        switch("force", "f", "kill the container first; no error when it does not exist"),
+        switch("regex", "r", "ID is a regular expression: delete every container whose id matches"),
+    ];
+    DELETE.iter().collect()
 }
 
-fn path(name: &'static str, short: Option<char>, value: &'static str, help: &'static str) -> Arg {
-    flag(name, short, help).value_name(value).value_parser(clap::value_parser!(PathBuf))
+fn spec() -> Vec<&'static Flag> {
+    const SPEC: &[Flag] = &[
+        path("bundle", "b", "DIR", "directory to write config.json to [the current one]"),
+        path("config", "f", "FILE", ""),
+        PROC_MOUNT,
+        USERNS,
+        switch("rootless", "", "write it for an unprivileged caller, whoever calls"),
+    ];
+    SPEC.iter().collect()
 }
 
-fn text(name: &'static str, short: Option<char>, value: &'static str, help: &'static str) -> Arg {
-    flag(name, short, help).value_name(value).value_parser(clap::value_parser!(OsString))
+const USERNS: Flag =
+    text("userns", "", "WHOSE", "its ids: auto, auto:size=N, keep-id, host, or INSIDE:HOST:COUNT,…");
+
+const PROC_MOUNT: Flag = one_of(
+    "proc-mount",
+    "",
+    "KIND",
+    &["default", "unmasked"],
+    "unmasked: hide nothing below /proc and /sys [default]",
+);
+
+/// One flag.
+pub const fn flag(name: &'static str, letters: &'static str, takes: Takes, help: &'static str) -> Flag {
+    Flag { name, letters, takes, help }
 }
 
-fn number(name: &'static str, value: &'static str, help: &'static str) -> Arg {
-    flag(name, None, help).value_name(value).value_parser(clap::value_parser!(u32))
+const fn switch(name: &'static str, letters: &'static str, help: &'static str) -> Flag {
+    flag(name, letters, Takes::Switch, help)
 }
 
-fn one_of(
+const fn path(name: &'static str, letters: &'static str, value: &'static str, help: &'static str) -> Flag {
+    flag(name, letters, Takes::Path(value), help)
+}
+
+const fn bytes(name: &'static str, letters: &'static str, value: &'static str, help: &'static str) -> Flag {
+    flag(name, letters, Takes::Bytes(value), help)
+}
+
+const fn text(name: &'static str, letters: &'static str, value: &'static str, help: &'static str) -> Flag {
+    flag(name, letters, Takes::Text(value), help)
+}
+
+const fn number(name: &'static str, letters: &'static str, value: &'static str, help: &'static str) -> Flag {
+    flag(name, letters, Takes::Number(value), help)
+}
+
+const fn one_of(
     name: &'static str,
+    letters: &'static str,
     value: &'static str,
     words: &'static [&'static str],
     help: &'static str,
-) -> Arg {
-    flag(name, None, help).value_name(value).value_parser(words.to_vec()).hide_possible_values(true)
+) -> Flag {
+    flag(name, letters, Takes::Word(value, words), help)
 }
 
-fn flag(name: &'static str, short: Option<char>, help: &'static str) -> Arg {
-    let flag = Arg::new(name).long(name).help(help).action(ArgAction::Set).allow_hyphen_values(true);
-    match short {
-        Some(letter) => flag.short(letter),
-        None => flag,
-    }
-}
-
-/// The words that Go's strconv.ParseBool takes, as go-runc and crun's callers send them.
-fn parse_bool(word: &str) -> Result<bool, String> {
-    match word {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
-        _ => Err("true or false is expected".to_owned()),
+impl Takes {
+    /// What the help text calls the value; nothing of a switch.
+    pub const fn name(self) -> Option<&'static str> {
+        match self {
+            Self::Switch => None,
+            Self::Path(name)
+            | Self::Bytes(name)
+            | Self::Text(name)
+            | Self::Word(name, _)
+            | Self::Number(name)
+            | Self::Integer(name)
+            | Self::Size(name)
+            | Self::Time(name) => Some(name),
+        }
     }
 }

@@ -1,8 +1,6 @@
 //! Help texts, made from the flag tables.
 
-use super::flags::{self, Verb};
-use super::split::is_switch;
-use clap::Arg;
+use super::flags::{self, Flag, Verb};
 use std::fmt::Write;
 
 /// `urun --help`
@@ -16,7 +14,7 @@ pub fn overview() -> String {
         line(&mut out, verb.name, verb.about, 10);
     }
     out.push_str("\nFlags:\n");
-    describe(&mut out, &flags::globals());
+    describe(&mut out, &flags::GLOBALS.iter().collect::<Vec<_>>());
     out.push_str("\nurun help COMMAND tells more about a command.\n");
     out
 }
@@ -28,10 +26,10 @@ pub fn verb(verb: &Verb) -> String {
         first.make_ascii_uppercase();
     }
     let mut out = format!("{about}.\n\nUsage: urun {}\n", verb.usage);
-    let args = (verb.args)();
-    if args.iter().any(|arg| arg.get_long().is_some()) {
+    let flags = (verb.flags)();
+    if !flags.is_empty() {
         out.push_str("\nFlags:\n");
-        describe(&mut out, &args);
+        describe(&mut out, &flags);
     }
     if !verb.notes.is_empty() {
         out.push('\n');
@@ -41,28 +39,25 @@ pub fn verb(verb: &Verb) -> String {
     out
 }
 
-fn describe(out: &mut String, args: &[Arg]) {
-    let shown = || args.iter().filter(|arg| arg.get_long().is_some() && !arg.is_hide_set());
-    let width = shown().map(|arg| spelling(arg).len()).max().unwrap_or(0);
-    for arg in shown() {
-        let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
-        line(out, &spelling(arg), &help, width);
+fn describe(out: &mut String, flags: &[&Flag]) {
+    let shown = || flags.iter().filter(|flag| !flag.help.is_empty());
+    let width = shown().map(|flag| spelling(flag).len()).max().unwrap_or(0);
+    for flag in shown() {
+        line(out, &spelling(flag), flag.help, width);
     }
 }
 
 /// `-b, --bundle DIR`
-fn spelling(arg: &Arg) -> String {
-    let mut text = match arg.get_short() {
+fn spelling(flag: &Flag) -> String {
+    let mut text = match flag.letters.chars().next() {
         Some(letter) => format!("-{letter}, "),
         None => "    ".to_owned(),
     };
     text.push_str("--");
-    text.push_str(arg.get_long().unwrap_or_default());
-    if !is_switch(arg) {
-        for name in arg.get_value_names().unwrap_or_default() {
-            text.push(' ');
-            text.push_str(name);
-        }
+    text.push_str(flag.name);
+    if let Some(value) = flag.takes.name() {
+        text.push(' ');
+        text.push_str(value);
     }
     text
 }

@@ -1,11 +1,14 @@
-//! From what clap found to what the user typed.
+//! From the words of a command line to what they ask for.
 
 use super::{
     args::{
         Command, CreateArgs, DeleteArgs, EventsArgs, EventsForm, Globals, KillArgs, ListForm, LogFormat,
         LogLevel, PsArgs, ResourcesFrom, RunArgs, Selection, SpecArgs, Target, UpdateArgs,
     },
-    limits::{self, FLAGS, Kind, Limit},
+    flags::{Flag, Takes},
+    limits::{self, FLAGS, Limit},
+    parse::{self, Words},
+    quantity,
 };
 use crate::{
     bail,
@@ -14,55 +17,76 @@ use crate::{
     plan::proc_mount::ProcMount,
     state::{ContainerId, Driver},
 };
-use clap::ArgMatches;
 use serde_json::json;
 use std::{
     ffi::{OsStr, OsString},
     path::PathBuf,
+    str::FromStr,
     time::Duration,
 };
 
 /// `--interval` of `events` where it is not given, as in runc.
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// Typed access to what clap found.
-pub(super) struct Matches(pub(super) ArgMatches);
+/// Typed access to the words of a command line; of a flag that is given more than once the last one counts.
+pub(super) struct Matches(pub(super) Words);
 
 impl Matches {
     pub(super) fn is_set(&self, name: &str) -> bool {
-        self.0.get_one::<bool>(name).copied().unwrap_or(false)
+        self.switch(name).unwrap_or(false)
+    }
+
+    fn switch(&self, name: &str) -> Option<bool> {
+        self.text(name).and_then(parse::switch)
     }
 
     pub(super) fn path(&self, name: &str) -> Option<PathBuf> {
-        self.0.get_one::<PathBuf>(name).filter(|path| !path.as_os_str().is_empty()).cloned()
+        self.last(name).map(PathBuf::from)
+    }
+
+    /// Every value of a flag.
+    pub(super) fn all(&self, name: &str) -> impl DoubleEndedIterator<Item = &OsStr> {
+        self.0.given.iter().filter(move |(flag, _)| *flag == name).map(|(_, value)| value.as_os_str())
+    }
+
+    fn last(&self, name: &str) -> Option<&OsStr> {
+        self.all(name).next_back()
+    }
+
+    fn text(&self, name: &str) -> Option<&str> {
+        self.last(name)?.to_str()
+    }
+
+    /// The last value of a flag that takes numbers.
+    pub(super) fn number<T: FromStr>(&self, name: &str) -> Option<T> {
+        self.text(name)?.parse().ok()
     }
 
     fn word(&self, name: &str) -> &str {
-        self.0.get_one::<String>(name).map_or("", String::as_str)
+        self.text(name).unwrap_or_default()
     }
 
-    fn positional(&self, name: &str) -> Option<&OsStr> {
-        self.0.get_one::<OsString>(name).map(OsString::as_os_str)
+    fn operand(&self, index: usize) -> Option<&OsStr> {
+        self.0.operands.get(index).map(OsString::as_os_str)
     }
 
-    /// The words behind the other positionals, without a `--` that separates them.
-    pub(super) fn trailing(&self, name: &str) -> Vec<OsString> {
-        let mut words: Vec<OsString> = self.0.get_many(name).into_iter().flatten().cloned().collect();
-        if words.first().is_some_and(|word| word == "--") {
-            words.remove(0);
+    /// The words behind the id, without a `--` that separates them.
+    pub(super) fn trailing(&self) -> &[OsString] {
+        match self.0.operands.get(1..).unwrap_or_default() {
+            [dashes, words @ ..] if dashes == "--" => words,
+            words => words,
         }
-        words
     }
 
     pub(super) fn id(&self) -> Result<ContainerId> {
-        match self.positional("id") {
+        match self.operand(0) {
             Some(text) => text.to_string_lossy().parse(),
             None => Err(Error::new("a container ID is needed").hint("urun list shows the containers")),
         }
     }
 
     fn selection(&self) -> Result<Selection> {
-        match self.positional("id") {
+        match self.operand(0) {
             Some(text) if self.is_set("regex") => {
                 Ok(Selection::Matching(text.to_string_lossy().into_owned()))
             }
@@ -75,8 +99,8 @@ impl Matches {
     }
 
     fn userns(&self) -> Result<Option<Choice>> {
-        let text = self.0.get_one::<String>("userns");
-        text.map(|text| text.parse()).transpose().context("--userns")
+        let text = self.text("userns");
+        text.map(str::parse).transpose().context("--userns")
     }
 
     pub(super) fn globals(&self) -> Globals {
@@ -96,7 +120,7 @@ impl Matches {
         };
         Globals {
             root: self.path("root"),
-            log: self.0.get_one::<OsString>("log").filter(|text| !text.is_empty()).cloned(),
+            log: self.last("log").filter(|text| !text.is_empty()).map(OsStr::to_owned),
             log_format: if self.word("log-format") == "json" { LogFormat::Json } else { LogFormat::Text },
             log_level: level,
             driver,
@@ -128,19 +152,19 @@ impl Matches {
             "ps" => Command::Ps(PsArgs {
                 id: self.id()?,
                 json: self.word("format") == "json",
-                args: self.trailing("args"),
+                args: self.trailing().to_vec(),
             }),
             "update" => Command::Update(UpdateArgs {
                 id: self.id()?,
                 resources: self.resources()?,
-                l3_cache_schema: self.0.get_one("l3-cache-schema").cloned(),
-                mem_bw_schema: self.0.get_one("mem-bw-schema").cloned(),
+                l3_cache_schema: self.text("l3-cache-schema").map(str::to_owned),
+                mem_bw_schema: self.text("mem-bw-schema").map(str::to_owned),
             }),
             "events" => Command::Events(EventsArgs {
                 id: self.id()?,
                 form: match self.is_set("stats") {
                     true => EventsForm::Once,
-                    false => EventsForm::Every(self.0.get_one("interval").copied().unwrap_or(INTERVAL)),
+                    false => EventsForm::Every(self.interval().unwrap_or(INTERVAL)),
                 },
             }),
             "ids" => Command::Ids(self.id()?, self.word("format") == "json"),
@@ -161,7 +185,7 @@ impl Matches {
 
     fn create(&self) -> Result<CreateArgs> {
         let bundle = self.path("bundle");
-        let target = match self.positional("id") {
+        let target = match self.operand(0) {
             Some(text) => Target::from_typed(text)?,
             None => {
                 return Err(Error::new("a container ID or a bundle directory is needed")
@@ -178,25 +202,32 @@ impl Matches {
             console_socket: self.path("console-socket"),
             pid_file: self.path("pid-file"),
             pidfd_socket: self.path("pidfd-socket"),
-            preserve_fds: self.0.get_one("preserve-fds").copied().unwrap_or(0),
+            preserve_fds: self.number("preserve-fds").unwrap_or(0),
             proc_mount: self.proc_mount(),
             userns: self.userns()?,
-            hardened: self.0.get_one("hardened").copied(),
+            hardened: self.switch("hardened"),
             no_pivot: self.is_set("no-pivot"),
             no_new_keyring: self.is_set("no-new-keyring"),
         })
     }
 
+    fn interval(&self) -> Option<Duration> {
+        quantity::duration(self.text("interval")?).ok()
+    }
+
     fn resources(&self) -> Result<ResourcesFrom> {
         let mut document = json!({});
         let mut first = None;
-        for Limit { flag, pointer, kind, .. } in FLAGS {
-            let value = match kind {
-                Kind::Text(_) => self.0.get_one::<String>(flag).map(|text| json!(text)),
-                Kind::Number(_) | Kind::Bytes => self.0.get_one::<i64>(flag).map(|number| json!(number)),
+        for Limit { flag: Flag { name, takes, .. }, pointer } in FLAGS {
+            let value = match takes {
+                Takes::Integer(_) => self.number::<i64>(name).map(|number| json!(number)),
+                Takes::Size(_) => {
+                    self.text(name).and_then(|text| quantity::bytes(text).ok()).map(|size| json!(size))
+                }
+                _ => self.text(name).map(|text| json!(text)),
             };
             let Some(value) = value else { continue };
-            first.get_or_insert(flag);
+            first.get_or_insert(name);
             limits::put(&mut document, pointer, value);
         }
         match (self.path("resources"), first) {
@@ -210,7 +241,7 @@ impl Matches {
     }
 
     fn kill(&self) -> Result<KillArgs> {
-        let signal = self.positional("signal").map_or("TERM".into(), OsStr::to_string_lossy);
+        let signal = self.operand(1).map_or("TERM".into(), OsStr::to_string_lossy);
         Ok(KillArgs { containers: self.selection()?, signal: signal.into_owned(), all: self.is_set("all") })
     }
 }

@@ -10,9 +10,9 @@ mod flags;
 mod help;
 mod limits;
 mod matches;
+mod parse;
 mod quantity;
 pub mod request;
-mod split;
 
 pub use args::{
     Command, CreateArgs, DeleteArgs, EventsArgs, EventsForm, Globals, KillArgs, ListForm, LogFormat,
@@ -22,11 +22,8 @@ pub use exec::{ExecArgs, ExecCommand, ExecProgram};
 pub use request::{CreateRequest, ExecRequest, Name, state_root};
 
 use crate::error::{Error, Result};
-use clap::{
-    Arg,
-    error::{ContextKind, ContextValue, ErrorKind},
-};
 use matches::Matches;
+use parse::Grammar;
 use std::ffi::OsString;
 
 /// An argument vector whose front part has been understood.
@@ -48,15 +45,15 @@ enum Wants {
 impl Line {
     /// Parses the flags before the verb; `argv` is without the program's name.
     pub fn parse(argv: impl IntoIterator<Item = OsString>) -> Result<Self> {
-        let args = flags::globals();
-        let split = split::leading(&args, argv);
-        let matches = matches("urun", args, split.flags)?;
+        let flags = flags::GLOBALS.iter().collect();
+        let words = Grammar { program: "urun", flags, end: flags::FlagsEnd::FirstPositional }.read(argv)?;
+        let matches = Matches(words);
         let wants = match () {
             () if matches.is_set("help") => Wants::Help,
             () if matches.is_set("version") => Wants::Version,
             () => Wants::Verb,
         };
-        Ok(Self { globals: matches.globals(), wants, rest: split.rest })
+        Ok(Self { globals: matches.globals(), wants, rest: matches.0.operands })
     }
 
     /// Whether the verb is `exec`, whose failures have an exit code of their own.
@@ -80,14 +77,20 @@ impl Line {
             };
         }
         let verb = find(&name)?;
-        let mut args = (verb.args)();
-        args.push(Arg::new("help").short('h').long("help").num_args(0).action(clap::ArgAction::SetTrue));
-        let argv = split::whole(&args, verb.flags_end, self.rest);
-        let matches = matches(verb.name, args, argv)?;
+        let program = format!("urun {}", verb.name);
+        let mut flags = (verb.flags)();
+        flags.push(flags::HELP);
+        let words = Grammar { program: &program, flags, end: verb.flags_end }.read(self.rest)?;
+        let matches = Matches(words);
         if matches.is_set("help") {
             return Ok(Command::Help(help::verb(verb)));
         }
-        matches.command(verb.name).map_err(|error| error.context(format_args!("urun {}", verb.name)))
+        if let Some(extra) = matches.0.operands.get(verb.operands) {
+            let shown = extra.to_string_lossy();
+            return Err(Error::new(format_args!("{program}: unexpected argument {shown:?}"))
+                .hint(format_args!("{program} --help shows the usage")));
+        }
+        matches.command(verb.name).map_err(|error| error.context(program))
     }
 }
 
@@ -101,59 +104,6 @@ fn find(name: &str) -> Result<&'static flags::Verb> {
         )));
     }
     Err(Error::new(format_args!("unknown command {name:?}")).hint("urun --help lists the commands"))
-}
-
-/// Lets clap match `argv` against `args`.
-fn matches(name: &'static str, args: Vec<Arg>, argv: Vec<OsString>) -> Result<Matches> {
-    let switches: Vec<String> =
-        args.iter().filter(|arg| arg.get_long().is_some()).map(|arg| arg.get_id().to_string()).collect();
-    let command = clap::Command::new(name)
-        .no_binary_name(true)
-        .disable_help_flag(true)
-        .disable_version_flag(true)
-        .args_override_self(true)
-        .args(args);
-    command.try_get_matches_from(argv).map(Matches).map_err(|error| one_line(name, &switches, &error))
-}
-
-/// clap explains on several lines; engines read one.
-fn one_line(name: &str, known: &[String], error: &clap::Error) -> Error {
-    let context = |kind| match error.get(kind) {
-        Some(ContextValue::String(text)) => text.as_str(),
-        _ => "",
-    };
-    let program = if name == "urun" { name.to_owned() } else { format!("urun {name}") };
-    // clap names a flag with its value: `--root <DIR>`.
-    let flag = context(ContextKind::InvalidArg);
-    let bare = flag.split([' ', '=', '[']).next().unwrap_or_default();
-    let value = context(ContextKind::InvalidValue);
-    match error.kind() {
-        ErrorKind::UnknownArgument if flag.starts_with('-') => {
-            let error = Error::new(format_args!("{program}: unknown flag {flag}"));
-            let is_global = flags::globals().iter().any(|arg| arg.get_long() == flag.strip_prefix("--"));
-            if is_global && !known.is_empty() {
-                return error.hint(format_args!("{flag} goes before the command: urun {flag} … {name}"));
-            }
-            error.hint(format_args!("{program} --help lists the flags"))
-        }
-        ErrorKind::UnknownArgument => Error::new(format_args!("{program}: unexpected argument {flag:?}"))
-            .hint(format_args!("{program} --help shows the usage")),
-        ErrorKind::InvalidValue if value.is_empty() => {
-            Error::new(format_args!("{program}: flag needs an argument: {bare}"))
-        }
-        ErrorKind::InvalidValue | ErrorKind::ValueValidation => {
-            Error::new(format_args!("{program}: invalid value {value:?} for {bare}{}", expected(error)))
-        }
-        other => Error::new(format_args!("{program}: {other} {flag}")),
-    }
-}
-
-/// What a flag would have taken.
-fn expected(error: &clap::Error) -> String {
-    if let Some(ContextValue::Strings(words)) = error.get(ContextKind::ValidValue) {
-        return format!(" (one of {})", words.join(", "));
-    }
-    std::error::Error::source(error).map(|cause| format!(" ({cause})")).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use crate::{
     sys::{fd::standard, proc::Proc, sched},
 };
 use nix::{errno::Errno, sys::stat::fstat};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 
 /// Applies the operations to `pid`, a number in the pid namespace of `proc` and of the caller; standard streams are the
 /// caller's own, which init has inherited. What was refused and may be (see [`Denial::Noted`]) is returned for the log.
@@ -120,6 +120,7 @@ fn give(stream: BorrowedFd<'_>, uid: u32, gid: u32) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::fd::AsFd;
     use crate::{
         host::caller::Caller,
         sys::scratch::{Child, Dir, child},
