@@ -55,9 +55,9 @@ pub fn create(plan: &Plan) -> Result<Cgroup> {
 pub fn refuse_in_use(plan: &Plan) -> Result<()> {
     let Plan::Groups { groups, .. } = plan else { return Ok(()) };
     for group in groups {
-        match Dir::hierarchy(&group.mount)?.0.open(group.path.trim_start_matches('/')) {
-            Ok(dir) => refuse_used(&dir, group.version)?,
-            Err(error) if error.errno() == Some(libc::ENOENT) => {}
+        match Dir::hierarchy(&group.mount)?.0.find(group.path.trim_start_matches('/')) {
+            Ok(Some(dir)) => refuse_used(&dir, group.version)?,
+            Ok(None) => {}
             // What cannot be looked at cannot be made either; create says it with more reason.
             Err(error) if group.refused == Refused::Without && is_refusal(&error) => {}
             Err(error) => return Err(error),
@@ -241,10 +241,9 @@ fn make_parents(
 fn existing_parent(root: &Rc<Dir>, path: &str, group: &Group) -> Result<Option<Rc<Dir>>> {
     let parent = match path {
         "" => Rc::clone(root),
-        _ => match root.open(path) {
-            Ok(parent) => Rc::new(parent),
-            Err(error) if error.errno() == Some(libc::ENOENT) => return Ok(None),
-            Err(error) => return Err(error),
+        _ => match root.find(path)? {
+            Some(parent) => Rc::new(parent),
+            None => return Ok(None),
         },
     };
     let ready = if group.fill_cpuset {

@@ -4,7 +4,7 @@ use super::write::Version;
 use crate::{
     bail,
     error::{Context, Error, Result},
-    sys::openat::beneath,
+    sys::openat::{beneath, find_beneath},
 };
 use nix::{
     errno::Errno,
@@ -60,6 +60,14 @@ impl Dir {
         let fd = beneath(self.fd.as_fd(), path.as_bytes(), DIRECTORY.bits())
             .with_context(|| format!("open cgroup {}", name.display()))?;
         Ok(Self { fd, name })
+    }
+
+    /// As [`Dir::open`]; none where there is none.
+    pub fn find(&self, path: &str) -> Result<Option<Self>> {
+        let name = self.name.join(path);
+        let found = find_beneath(self.fd.as_fd(), path.as_bytes(), DIRECTORY.bits())
+            .with_context(|| format!("open cgroup {}", name.display()))?;
+        Ok(found.map(|fd| Self { fd, name }))
     }
 
     /// Makes a directory of mode 0755, whatever the umask is.

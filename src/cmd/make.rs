@@ -20,7 +20,7 @@ use crate::{
     ns::{self, subid::Range},
     plan::{self, Descriptors, Plan, hardened, proc_mount},
     spec::{self, Config, NamespaceKind},
-    state::{ContainerId, Entry, PidNamespace, Record, Stage, Status, Store, document},
+    state::{ContainerId, Entry, PidNamespace, Record, Status, Store, document},
     sys::{proc::Proc, socket},
     systemd::Manager,
     tty,
@@ -257,7 +257,7 @@ impl Attempt<'_> {
             state: &state,
         };
         let launched = launch::launch(&setting, &mut serving)?;
-        if let Err(error) = self.settle(&launched) {
+        if let Err(error) = self.announce(&launched) {
             return Err(match launched.kill() {
                 Ok(()) => error,
                 Err(failure) => error.also(&failure),
@@ -291,13 +291,8 @@ impl Attempt<'_> {
         Ok(made)
     }
 
-    /// What has to be in place before anybody is told that the container exists.
-    fn settle(&mut self, launched: &Launched) -> Result<()> {
-        if let Some(cgroup) = &self.cgroup {
-            cgroup::apply::settle(&self.plan.cgroup, cgroup)?;
-        }
-        self.record.stage = Stage::Created;
-        self.entry.save(&self.record)?;
+    /// Tells those who asked for it that there is a container.
+    fn announce(&self, launched: &Launched) -> Result<()> {
         if let Some(path) = &self.request.pidfd_socket {
             tty::console::send_pidfd(path, launched.init.as_fd())?;
         }

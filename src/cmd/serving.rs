@@ -11,7 +11,7 @@ use crate::{
     mount::ProcView,
     plan::Plan,
     rdt,
-    state::{Entry, Init, PidNamespace, Record},
+    state::{Entry, Init, PidNamespace, Record, Stage},
     sys::{clone::Child, proc::Proc},
 };
 use std::os::fd::OwnedFd;
@@ -75,6 +75,12 @@ impl Host for Serving<'_> {
                  who sees all of the present one (procMount: Unmasked), and one of processes alone from Linux 7.2 on",
             );
         }
+    }
+
+    fn settle(&mut self) -> Result<()> {
+        cgroup::apply::settle(&self.plan.cgroup, self.cgroup)?;
+        self.record.stage = Stage::Created;
+        self.entry.save(self.record)
     }
 
     fn note(&mut self, note: &Error) {

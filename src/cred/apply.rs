@@ -120,12 +120,12 @@ fn give(stream: BorrowedFd<'_>, uid: u32, gid: u32) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::fd::AsFd;
     use crate::{
         host::caller::Caller,
         sys::scratch::{Child, Dir, child},
     };
     use nix::sched::CloneFlags;
+    use std::os::fd::AsFd;
     use std::{fs::File, os::unix::net::UnixStream};
 
     /// `CAP_SYS_RESOURCE`

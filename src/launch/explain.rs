@@ -64,8 +64,10 @@ fn read_head(path: &str) -> Result<Vec<u8>> {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let root = nix::fcntl::open("/", flags, Mode::empty())?;
     let lookup = Lookup::probe(root.as_fd())?;
-    let file = Rootfs::new(root, lookup).open_file(&std::path::absolute(path)?)?;
     let mut bytes = Vec::new();
+    let Some(file) = Rootfs::new(root, lookup).open_file(&std::path::absolute(path)?)? else {
+        return Ok(bytes);
+    };
     file.take(HEAD).read_to_end(&mut bytes)?;
     Ok(bytes)
 }

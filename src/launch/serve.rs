@@ -64,6 +64,8 @@ pub trait Host {
     fn terminal(&mut self, master: OwnedFd) -> Result<()>;
     /// What the container has as its /proc.
     fn proc(&mut self, view: ProcView);
+    /// Everything is assembled and init takes its identity: record what has to be on disk before the container is told of.
+    fn settle(&mut self) -> Result<()>;
     /// Something that was asked for did not work and does not have to.
     fn note(&mut self, note: &Error);
 }
@@ -135,7 +137,9 @@ pub(super) fn serve(
     let mut server = Server { setting, host, to_init, born, slave: None };
     server.serve_assembler(&mut to_assembler)?;
     server.release_init()?;
-    // It ends while init works. It is gone before init can be told to execute anything.
+    // While init works.
+    server.host.settle()?;
+    // It is gone before init can be told to execute anything.
     server.reap_assembler()?;
     server.ready()?;
     let Server { to_init, mut born, .. } = server;

@@ -136,6 +136,10 @@ impl Host for Recorder {
         self.calls.push("proc");
     }
 
+    fn settle(&mut self) -> Result<()> {
+        self.call("settle")
+    }
+
     fn note(&mut self, _: &Error) {
         self.calls.push("note");
     }
@@ -267,7 +271,7 @@ fn peers_that_keep_to_the_protocol_make_a_container() {
     let mut host = Recorder::default();
     let init = joined(init_until(3), vec![Act::Say(FromInit::Note(Error::new("late")))]);
     let mut launched = launch((assembler_until(ALL_GATES), init), Late::Nobody, &mut host).unwrap();
-    assert_eq!(host.calls, ["born", "hooks", "note", "proc", "note"]);
+    assert_eq!(host.calls, ["born", "hooks", "note", "proc", "settle", "note"]);
     let mut notes = Vec::new();
     start(&mut launched.link, &launched.init, None, &mut |note| notes.push(note.to_string())).unwrap();
     assert_eq!(notes, ["late"]);
@@ -351,7 +355,7 @@ fn questions_that_make_no_sense_end_the_launch() {
 
 #[test]
 fn what_fails_on_the_runtimes_side_ends_both() {
-    for failing in ["born", "hooks"] {
+    for failing in ["born", "hooks", "settle"] {
         let mut host = Recorder { failing: Some(failing), ..Recorder::default() };
         let error = launch((assembler_until(ALL_GATES), init_until(2)), Late::Nobody, &mut host).unwrap_err();
         assert_eq!((&error, host.calls.last()), (&failure(), Some(&failing)));

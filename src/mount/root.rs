@@ -84,7 +84,7 @@ impl Rootfs {
         // Most masks name what this kernel does not have.
         if self.lookup == Lookup::Kernel {
             let (name, flags, rules) = by_kernel(path, link);
-            return find(self.fd.as_fd(), name, flags, rules)
+            return find(self.fd.as_fd(), name, libc::O_PATH | flags, rules)
                 .with_context(|| format!("find {} in the root file system", path.display()));
         }
         match self.find(path, link) {
@@ -93,14 +93,15 @@ impl Rootfs {
         }
     }
 
-    /// The regular file at `path`, opened for reading; whatever else is there is not opened, for to open a device may do
-    /// something. For a process whose own root directory this is.
-    pub fn open_file(&self, path: &Path) -> Result<File> {
+    /// The regular file at `path`, opened for reading; none where there is nothing. Whatever else is there is not opened, for
+    /// to open a device may do something. For a process whose own root directory this is.
+    pub fn open_file(&self, path: &Path) -> Result<Option<File>> {
         let place = |fd: &OwnedFd| {
             let stat = fstat(fd).context("fstat")?;
             Ok::<_, Error>((kind(fd)? == SFlag::S_IFREG).then_some((stat.st_dev, stat.st_ino)))
         };
-        let seen = place(&self.find(path, Link::Follow)?)?;
+        let Some(found) = self.find_existing(path, Link::Follow)? else { return Ok(None) };
+        let seen = place(&found)?;
         if seen.is_none() {
             crate::bail!("{} in the root file system is not a file", path.display());
         }
@@ -115,7 +116,7 @@ impl Rootfs {
         if place(&file)? != seen {
             crate::bail!("{} in the root file system has just been replaced", path.display());
         }
-        Ok(file.into())
+        Ok(Some(file.into()))
     }
 
     /// The object at `path`, made where it is missing, with the directories on the way. A dangling symlink is followed

@@ -34,10 +34,9 @@ pub fn openat2(dir: BorrowedFd<'_>, path: &[u8], flags: i32, resolve: u64) -> Re
     check_fd(ret, || format!("openat2({}, {name:?}, flags={flags:#o}, resolve={resolve:#x})", show(dir)))
 }
 
-/// As [`openat2`] with O_PATH; none where there is nothing, at the price of no error text.
+/// As [`openat2`]; none where there is nothing, at the price of no error text.
 pub fn find(dir: BorrowedFd<'_>, path: &[u8], flags: i32, resolve: u64) -> Result<Option<OwnedFd>> {
     let name = cstring(path)?;
-    let flags = flags | libc::O_PATH;
     let ret = call(dir, &name, flags, resolve);
     if ret == -1 && matches!(Errno::last(), Errno::ENOENT | Errno::ENOTDIR) {
         return Ok(None);
@@ -54,11 +53,24 @@ pub fn is_turned_down(error: &Error) -> bool {
 /// Opens what is there at a relative `path` below `dir`, close-on-exec, with no symlink (ELOOP) and no mount point (EXDEV) on
 /// the way and no way up. For file systems of the kernel's, where whatever breaks these rules is an attack or a mistake.
 pub fn beneath(dir: BorrowedFd<'_>, path: &[u8], flags: i32) -> Result<OwnedFd> {
-    match openat2(dir, path, flags, resolve::BENEATH | resolve::NO_XDEV | resolve::NO_SYMLINKS) {
+    match openat2(dir, path, flags, BENEATH) {
         Err(error) if is_turned_down(&error) => walk(dir, path, flags),
         opened => opened,
     }
 }
+
+/// As [`beneath`]; none where there is nothing.
+pub fn find_beneath(dir: BorrowedFd<'_>, path: &[u8], flags: i32) -> Result<Option<OwnedFd>> {
+    match find(dir, path, flags, BENEATH) {
+        Err(error) if is_turned_down(&error) => match walk(dir, path, flags) {
+            Err(error) if matches!(error.errno(), Some(libc::ENOENT | libc::ENOTDIR)) => Ok(None),
+            walked => walked.map(Some),
+        },
+        found => found,
+    }
+}
+
+const BENEATH: u64 = resolve::BENEATH | resolve::NO_XDEV | resolve::NO_SYMLINKS;
 
 /// The same by one openat(2) for each component. The last one is looked at before it is opened, so that nothing happens to
 /// what lies over it, and again afterwards, so that nothing can have come to lie over it meanwhile.
