@@ -3,8 +3,21 @@
 use crate::common::{Bundle, Mode, Traces, in_modes};
 use serde_json::json;
 
+const CORE_PATTERN: &str = "/proc/sys/kernel/core_pattern";
+
 fn core_pattern() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap()
+    std::fs::read_to_string(CORE_PATTERN).unwrap()
+}
+
+/// The host's setting, which a test that fails puts back.
+struct Kept(String);
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        if core_pattern() != self.0 {
+            let _ = std::fs::write(CORE_PATTERN, &self.0);
+        }
+    }
 }
 
 in_modes! {
@@ -35,7 +48,7 @@ in_modes! {
 in_modes! {
     /// CVE-2022-0811: a second setting smuggled into the first one's text, and settings that are the host's.
     fn sec_18_a_setting_is_one_setting_and_the_containers(mode) {
-        let before = core_pattern();
+        let before = Kept(core_pattern());
         let mut cases = vec![
             ("kernel.core_pattern", "|/bin/evil", None),
             ("kernel/core_pattern", "|/bin/evil", None),
@@ -67,7 +80,7 @@ in_modes! {
                 });
             }
             let output = bundle.run();
-            assert_eq!(core_pattern(), before, "{name}={value:?}");
+            assert_eq!(core_pattern(), before.0, "{name}={value:?}");
             output.refused("sysctl");
             bundle.call(&["delete", "--force", bundle.id()]);
             Traces::none_of(&bundle);

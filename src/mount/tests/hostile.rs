@@ -221,6 +221,26 @@ fn sec_15_symlinks_and_files_in_a_bound_dev_are_not_followed() {
     }
 }
 
+/// Neither a devpts that the image leads to nor the multiplexer of another one, such as the host's, gives the terminal.
+#[test]
+fn sec_15_a_terminal_is_of_the_containers_own_devpts() {
+    both(|scratch, lookup| {
+        fs::create_dir_all(scratch.join("root/dev")).unwrap();
+        symlink("/other", scratch.join("root/dev/pts")).unwrap();
+        let mut config = config(&scratch.join("root"));
+        add(&mut config, "/other", filesystem("devpts"));
+        let error = run(&config, &terminal(), lookup).unwrap_err();
+        assert_eq!(error.errno(), Some(nix::libc::ELOOP), "{error}");
+    });
+    both(|scratch, lookup| {
+        let mut config = config(&scratch.join("root"));
+        add(&mut config, "/dev/pts", filesystem("devpts"));
+        add(&mut config, "/dev/pts/ptmx", bind("/dev/ptmx"));
+        let error = run(&config, &terminal(), lookup).unwrap_err();
+        assert_eq!(error.errno(), Some(nix::libc::EXDEV), "{error}");
+    });
+}
+
 #[test]
 fn sec_11_nothing_is_mounted_inside_proc_whatever_leads_there() {
     both(|scratch, lookup| {
