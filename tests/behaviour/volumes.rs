@@ -215,10 +215,14 @@ fn a_hundred_containers_leave_no_mount_behind() {
         return;
     }
     let bundle = Bundle::new(Mode::RootUserns);
-    // As systemd leaves every mount of a machine.
     let shared = bundle.scratch().dir("shared", (0, 0), 0o755);
     tmpfs(&shared);
-    mount(None::<&str>, &shared, None::<&str>, MsFlags::MS_SHARED, None::<&str>).unwrap();
+    let dir = bundle.dir();
+    mount(Some(&dir), &dir, None::<&str>, MsFlags::MS_BIND, None::<&str>).unwrap();
+    // As systemd leaves every mount of a machine, that of the root file system and that of the volumes.
+    for point in [&shared, &dir] {
+        mount(None::<&str>, point, None::<&str>, MsFlags::MS_SHARED, None::<&str>).unwrap();
+    }
     let dirs = ["lower", "empty", "rw/upper", "rw/work"];
     let [lower, empty, upper, work] =
         dirs.map(|name| bundle.scratch().dir(&format!("shared/{name}"), (0, 0), 0o755));

@@ -56,10 +56,10 @@ in_modes! {
             .start();
         for number in 3..16 {
             for cwd in [format!("/proc/self/fd/{number}"), format!("/proc/self/fd/{number}/../..")] {
-                assert_ne!(exec(&container, &["--cwd", &cwd], &["pwd"]).code, 0, "cwd {cwd}");
+                assert_ne!(exec(&container, &["--cwd", &cwd], &["true"]).code, 0, "cwd {cwd}");
             }
         }
-        assert_ne!(exec(&container, &["--cwd", "/link"], &["pwd"]).code, 0);
+        assert_ne!(exec(&container, &["--cwd", "/link"], &["true"]).code, 0);
     }
 }
 
