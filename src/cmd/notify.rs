@@ -148,18 +148,17 @@ impl AsFd for Proxy {
 
 /// A socket that talks to the service manager: at a path, or under an abstract name behind `@`.
 fn manager(address: &OsString) -> Result<UnixDatagram> {
+    let socket = UnixDatagram::unbound().context("make a socket for the service manager")?;
     let bytes = address.as_bytes();
-    let place = match bytes.first() {
-        Some(b'@') => SocketAddr::from_abstract_name(&bytes[1..]),
-        Some(b'/') => SocketAddr::from_pathname(address),
+    let connected = match bytes.first() {
+        Some(b'@') => SocketAddr::from_abstract_name(&bytes[1..])
+            .and_then(|name| socket.connect_addr(&name))
+            .map_err(Error::from),
+        Some(b'/') => socket::connect_socket(socket.as_fd(), Path::new(address)),
         _ => {
             bail!("{VARIABLE} is {}: only a path or an abstract name can be reached", address.display())
         }
     };
-    let socket = UnixDatagram::unbound().context("make a socket for the service manager")?;
-    place
-        .and_then(|place| socket.connect_addr(&place))
-        .map_err(Error::from)
-        .with_context(|| format!("connect to {VARIABLE} {}", address.display()))?;
+    connected.with_context(|| format!("connect to {VARIABLE} {}", address.display()))?;
     Ok(socket)
 }

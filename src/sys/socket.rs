@@ -205,7 +205,9 @@ pub fn bind_datagram(socket: BorrowedFd<'_>, directory: BorrowedFd<'_>, name: &s
 
 /// Connects a stream socket to the listener at `path`, of any length.
 pub fn connect(path: &Path) -> Result<OwnedFd> {
-    connect_socket(stream()?, path)
+    let socket = stream()?;
+    connect_socket(socket.as_fd(), path)?;
+    Ok(socket)
 }
 
 /// As [`connect`], waiting no longer than `limit` for a listener whose queue is full (EAGAIN), nor for one that does not
@@ -214,10 +216,12 @@ pub fn connect_within(path: &Path, limit: Duration) -> Result<OwnedFd> {
     let socket = stream()?;
     let limit = TimeVal::microseconds(i64::try_from(limit.as_micros()).unwrap_or(i64::MAX));
     setsockopt(&socket, sockopt::SendTimeout, &limit).context("setsockopt(SO_SNDTIMEO)")?;
-    connect_socket(socket, path)
+    connect_socket(socket.as_fd(), path)?;
+    Ok(socket)
 }
 
-fn connect_socket(socket: OwnedFd, path: &Path) -> Result<OwnedFd> {
+/// Connects a socket of either kind to the one at `path`, of any length.
+pub fn connect_socket(socket: BorrowedFd<'_>, path: &Path) -> Result<()> {
     let ((address, size), _target) = reachable(path, |path| {
         let target = open_path(path)?;
         Ok((Path::new("/proc/self/fd").join(target.as_raw_fd().to_string()), target))
@@ -227,8 +231,8 @@ fn connect_socket(socket: OwnedFd, path: &Path) -> Result<OwnedFd> {
         // SAFETY: `address` is a whole sockaddr_un and `size` is the length of the part in use.
         || unsafe { libc::connect(socket.as_raw_fd(), (&raw const address).cast(), size) as isize },
         || format!("connect({})", path.display()),
-    )?;
-    Ok(socket)
+    )
+    .map(drop)
 }
 
 /// Waits for the next connection; it is close-on-exec.

@@ -4,7 +4,7 @@ use crate::common::*;
 use serde_json::json;
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::UnixDatagram;
+use std::os::unix::{fs::symlink, net::UnixDatagram};
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
@@ -57,21 +57,69 @@ fn bundle(mode: Mode) -> (Bundle, Manager) {
     (bundle.env("NOTIFY_SOCKET", &path), manager)
 }
 
+/// Starts the bundle's container, which becomes ready when it may, and its manager hears of it.
+#[track_caller]
+fn becomes_ready(bundle: Bundle, manager: &Manager) -> Container {
+    let container = bundle.create();
+    let mut start =
+        container.bundle().command(&["start", container.id()]).stdin(Stdio::null()).spawn().unwrap();
+    container.wait_for("waiting");
+    let early = start.try_wait().unwrap();
+    assert!(container.proc().env().contains(&"NOTIFY_SOCKET=/run/notify/notify.sock".to_owned()));
+    assert!(container.proc().mounts().iter().any(|mount| mount.root.ends_with("/notify") && mount.has("ro")));
+    fs::write(container.proc().inside("tmp/go"), "").unwrap();
+    assert!(early.is_none(), "it waits: {early:?}");
+    manager.hears_that_it_is_ready(container.proc().0, true);
+    assert!(start.wait().unwrap().success());
+    container.delete(&["--force"]).ok();
+    Traces::none_of(container.bundle());
+    container
+}
+
 in_modes! {
     fn start_returns_when_the_container_is_ready(mode) {
         let (bundle, manager) = bundle(mode);
-        let container = bundle.create();
-        let mut start = container.bundle().command(&["start", container.id()]).stdin(Stdio::null()).spawn().unwrap();
-        container.wait_for("waiting");
-        let early = start.try_wait().unwrap();
-        assert!(container.proc().env().contains(&"NOTIFY_SOCKET=/run/notify/notify.sock".to_owned()));
-        assert!(container.proc().mount("/run/notify").has("ro"));
-        fs::write(container.proc().inside("tmp/go"), "").unwrap();
-        assert!(early.is_none(), "it waits: {early:?}");
-        manager.hears_that_it_is_ready(container.proc().0, true);
-        assert!(start.wait().unwrap().success());
-        container.delete(&["--force"]).ok();
-        Traces::none_of(container.bundle());
+        becomes_ready(bundle, &manager);
+    }
+}
+
+in_modes! {
+    /// A socket's address has 108 bytes. A path that is longer leads to its socket, with a symlink on the way too.
+    [root_userns rootless_range]
+    fn sec_42_a_long_path_to_a_service_manager_is_not_cut_off(mode) {
+        for through_link in [false, true] {
+            let (bundle, manager) = bundle(mode);
+            let scratch = bundle.scratch();
+            let base = scratch.path().to_str().unwrap().len() + 1;
+            let decoys = [106, 107].map(|length| {
+                let path = scratch.join("d".repeat(length - base));
+                let decoy = UnixDatagram::bind(&path).unwrap();
+                set_mode(&path, 0o666);
+                decoy.set_nonblocking(true).unwrap();
+                decoy
+            });
+            let long = scratch.join("d".repeat(180 - base));
+            if through_link {
+                symlink(manager.path.parent().unwrap(), &long).unwrap();
+            } else {
+                fs::rename(manager.path.parent().unwrap(), &long).unwrap();
+            }
+            becomes_ready(bundle.env("NOTIFY_SOCKET", long.join("socket").to_str().unwrap()), &manager);
+            for decoy in decoys {
+                assert!(decoy.recv(&mut [0]).is_err(), "a socket was called that has the beginning of the path");
+            }
+        }
+    }
+}
+
+in_modes! {
+    /// An image whose /run/notify leads to the host.
+    [root_userns rootless_range]
+    fn sec_42_the_containers_socket_is_not_made_behind_a_link_of_the_image(mode) {
+        let (bundle, manager) = bundle(mode);
+        let outside = bundle.scratch().dir("outside", mode.caller(), 0o777);
+        let _container = becomes_ready(bundle.rootfs(|root| symlink(&outside, root.join("run/notify")).unwrap()), &manager);
+        assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
     }
 }
 

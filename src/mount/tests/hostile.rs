@@ -235,7 +235,7 @@ fn sec_15_a_terminal_is_of_the_containers_own_devpts() {
     both(|scratch, lookup| {
         let mut config = config(&scratch.join("root"));
         add(&mut config, "/dev/pts", filesystem("devpts"));
-        add(&mut config, "/dev/pts/ptmx", bind("/dev/ptmx"));
+        add(&mut config, "/dev/pts/ptmx", bind("/dev/pts/ptmx"));
         let error = run(&config, &terminal(), lookup).unwrap_err();
         assert_eq!(error.errno(), Some(nix::libc::EXDEV), "{error}");
     });
