@@ -139,6 +139,28 @@ in_modes! {
     }
 }
 
+/// Masks, and standard input where it is a file, are the host's null device, and no file of procfs is within reach.
+#[track_caller]
+fn has_true_null_devices(bundle: &Bundle, name: &str) {
+    let state = bundle.call(&["state", bundle.id()]).ok().stdout;
+    let state: serde_json::Value = serde_json::from_str(&state).unwrap();
+    let process = Proc(u32::try_from(state["pid"].as_u64().unwrap()).unwrap());
+    let null = |place: &Path| {
+        let meta = std::fs::metadata(place).unwrap();
+        meta.file_type().is_char_device() && meta.rdev() == nix::sys::stat::makedev(1, 3)
+    };
+    for mask in ["/proc/timer_list", "/proc/keys"] {
+        assert!(null(&process.inside(mask)), "{name}: {mask}");
+    }
+    for mount in process.mounts() {
+        let lies = mount.kind == "proc" && mount.root != "/" && !mount.has("ro");
+        assert!(!lies, "{name}: a file of procfs is within reach, {mount:?}");
+    }
+    if process.path("fd/0").exists() {
+        assert!(null(&process.path("fd/0")), "{name}: standard input is a false null device");
+    }
+}
+
 in_modes! {
     /// CVE-2025-31133, CVE-2026-88265, CVE-2025-62161: a false null device as the source of masks and standard streams.
     fn sec_04_and_13_a_false_null_device_masks_nothing_and_is_not_chowned(mode) {
@@ -190,23 +212,7 @@ in_modes! {
             // The volume is not the runtime's to fill, so nothing in it is in its way.
             assert!(created.code == 0 || !volume && name != "none", "{name}: {created:?}");
             if created.code == 0 {
-                let state = bundle.call(&["state", bundle.id()]).ok().stdout;
-                let state: serde_json::Value = serde_json::from_str(&state).unwrap();
-                let process = Proc(u32::try_from(state["pid"].as_u64().unwrap()).unwrap());
-                let null = |place: &Path| {
-                    let meta = std::fs::metadata(place).unwrap();
-                    meta.file_type().is_char_device() && meta.rdev() == nix::sys::stat::makedev(1, 3)
-                };
-                for mask in ["/proc/timer_list", "/proc/keys"] {
-                    assert!(null(&process.inside(mask)), "{name}: {mask}");
-                }
-                for mount in process.mounts() {
-                    let lies = mount.kind == "proc" && mount.root != "/" && !mount.has("ro");
-                    assert!(!lies, "{name}: a file of procfs is within reach, {mount:?}");
-                }
-                if process.path("fd/0").exists() {
-                    assert!(null(&process.path("fd/0")), "{name}: standard input is a false null device");
-                }
+                has_true_null_devices(&bundle, name);
             }
             canary.is_untouched();
             assert_eq!(host(), before, "{name}");
