@@ -83,6 +83,7 @@ pub fn run(mode: Mode, verb: Verb, faults: impl Fn(&Call) -> Vec<Fault>) {
             }
         }
     }
+    stage.finish();
     eprintln!(
         "{verb:?} as {mode:?}: {} system calls of {} processes; {tried} of {} faults tried in {:.1} s ({} errnos), {missed} not \
          reached, {tolerated} without effect, {} failures",

@@ -149,6 +149,15 @@ impl Stage {
         *self = Self::new(self.bundle.mode(), self.verb);
     }
 
+    /// The kernel takes a second or two to collect a keyring that nobody holds any more: those of all attempts, which have one
+    /// name, are waited for at the end.
+    pub fn finish(&self) {
+        let keyring = format!("_ses.{}:", self.bundle.id());
+        wait_until("the keyrings are gone", || {
+            !std::fs::read_to_string("/proc/keys").is_ok_and(|keys| keys.contains(&keyring))
+        });
+    }
+
     fn running(&mut self) -> Proc {
         let init = self.running.unwrap_or_else(|| self.started());
         *self.running.insert(init)
@@ -282,11 +291,6 @@ impl Stage {
         if traces != Traces::default() {
             return Err(format!("left {by}: {traces:?}"));
         }
-        let keyring = format!("_ses.{}:", self.bundle.id());
-        // The kernel takes its time to collect what nobody holds any more.
-        wait_until(&format!("the keyring left {by} is gone"), || {
-            !std::fs::read_to_string("/proc/keys").is_ok_and(|keys| keys.contains(&keyring))
-        });
         for (dir, allowed) in
             [(self.bundle.state_root(), "@ids"), (self.bundle.scratch().join("run"), "state")]
         {
