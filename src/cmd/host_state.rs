@@ -7,7 +7,7 @@ use std::fs;
 /// Reads the facts.
 pub fn facts() -> Facts {
     let uid = nix::unistd::geteuid().as_raw();
-    let user = passwd::name_of(uid);
+    let user = passwd::name_of(uid).unwrap_or_else(|_| uid.to_string());
     let has_ids = |path| !subid::ranges_of(&read(path), &user, Some(uid)).is_empty();
     let sysctl = |name: &str| read(&format!("/proc/sys/{name}")).trim().to_owned();
     Facts {

@@ -98,7 +98,7 @@ impl Pool {
     /// The subordinate ids of the first owner who has any.
     pub fn subordinate(caller: &Caller, proc: &Proc) -> Result<Option<Self>> {
         let (uids, gids) = (subid::read("/etc/subuid")?, subid::read("/etc/subgid")?);
-        let name = passwd::name_of(caller.euid);
+        let name = passwd::name_of(caller.euid)?;
         let owners =
             OWNERS.map(|owner| (owner, None)).into_iter().chain([(name.as_str(), Some(caller.euid))]);
         for (owner, uid) in owners {
@@ -116,7 +116,7 @@ impl Pool {
     /// The subordinate ids of an ordinary caller. Other programs of the same user map all of them at once (rootless Podman
     /// does), so that nobody else's use says anything.
     pub fn own(caller: &Caller) -> Result<Self> {
-        let name = passwd::name_of(caller.euid);
+        let name = passwd::name_of(caller.euid)?;
         let of = |path| Ok::<_, Error>(subid::ranges_of(&subid::read(path)?, &name, Some(caller.euid)));
         let ranges = subid::common(&of("/etc/subuid")?, &of("/etc/subgid")?);
         Ok(Self { whose: whose(&name), ranges, taken: Vec::new() })

@@ -255,7 +255,7 @@ pub(super) fn keep_id(keep: KeepId, caller: &caller::Caller) -> Result<Maps> {
         return Err(Error::new("userns keep-id: the caller is root, whose container would be root's own")
             .hint("use auto, or run it as the user whose id is to be kept"));
     }
-    let user = passwd::name_of(caller.euid);
+    let user = passwd::name_of(caller.euid)?;
     let of = |path| Ok::<_, Error>(subid::ranges_of(&subid::read(path)?, &user, Some(caller.euid)));
     let (uids, gids) = (of("/etc/subuid")?, of("/etc/subgid")?);
     Ok(keep.maps((caller.euid, caller.egid), (&uids, &gids)))

@@ -24,7 +24,9 @@ impl View {
     pub fn of(entry: &Entry) -> Result<Self> {
         let record = entry.record()?.ok_or_else(|| unfinished(entry))?;
         let status = Status::of(entry, &record, || group::is_frozen(&record))?;
-        Ok(Self { owner: passwd::name_of(record.owner), record, status })
+        // A container is there whether its owner's name can be read or not.
+        let owner = passwd::name_of(record.owner).unwrap_or_else(|_| record.owner.to_string());
+        Ok(Self { record, status, owner })
     }
 
     /// The pid of the container's first process; 0 when it has ended. Engines decode into an object that they have

@@ -1,11 +1,16 @@
 //! User names, from /etc/passwd alone: a static program has no name services.
 
-use std::fs;
+use crate::error::{Context, Result};
+use std::{fs, io::ErrorKind};
 
-/// The name of a uid, or the number as text where it has none.
-pub fn name_of(uid: u32) -> String {
-    let text = fs::read_to_string("/etc/passwd").unwrap_or_default();
-    find(&text, uid).map_or_else(|| uid.to_string(), str::to_owned)
+/// The name of a uid, or the number as text where it has none. A file that is there and cannot be read is an error: by the
+/// number alone a user has no subordinate ids.
+pub fn name_of(uid: u32) -> Result<String> {
+    let text = match fs::read_to_string("/etc/passwd") {
+        Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
+        other => other.context("read /etc/passwd")?,
+    };
+    Ok(find(&text, uid).map_or_else(|| uid.to_string(), str::to_owned))
 }
 
 fn find(passwd: &str, uid: u32) -> Option<&str> {
@@ -26,6 +31,6 @@ mod tests {
         assert_eq!(find(passwd, 0), Some("root"));
         assert_eq!(find(passwd, 1000), Some("ann"));
         assert_eq!(find(passwd, 1), None);
-        assert_eq!(name_of(u32::MAX - 7), (u32::MAX - 7).to_string());
+        assert_eq!(name_of(u32::MAX - 7).unwrap(), (u32::MAX - 7).to_string());
     }
 }

@@ -120,7 +120,7 @@ pub fn inside_map(text: &str) -> Vec<Range> {
 /// The maps of an unprivileged caller ([`for_user`]); none where /etc/subuid or /etc/subgid gives it nothing. Both files
 /// are keyed by user: newgidmap(1) looks for the caller's name, not for its group's.
 pub fn maps_of(uid: u32, gid: u32) -> Result<Option<Maps>> {
-    let user = passwd::name_of(uid);
+    let user = passwd::name_of(uid)?;
     let uids = ranges_of(&read("/etc/subuid")?, &user, Some(uid));
     let gids = ranges_of(&read("/etc/subgid")?, &user, Some(uid));
     let has_both = !uids.is_empty() && !gids.is_empty();
