@@ -82,9 +82,14 @@ pub fn tear_down(entry: Entry, record: &Record, log: &Log) -> Result<()> {
     // Another urun may have brought it to life before it let go of the lock.
     end(record, &group)?;
     if record.init.is_some() {
-        // A stored config.json that cannot be read must not keep the container from being removed.
-        if let Err(error) = poststop(&entry, record, log) {
-            log.warning(&error);
+        match poststop(&entry, record, log) {
+            Ok(()) => {}
+            // What cannot be read just now names the hooks still: they are for the next `delete`.
+            Err(error) if error.errno().is_some() => {
+                return Err(error.context(format_args!("delete container {}", record.id)));
+            }
+            // A stored config.json that makes no sense, or is gone, must not keep the container from being removed.
+            Err(error) => log.warning(&error),
         }
     }
     group::remove_rdt(record).with_context(|| format!("delete container {}", record.id))?;

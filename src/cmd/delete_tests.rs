@@ -133,6 +133,28 @@ fn poststop_hooks_run_in_order_and_may_fail() {
 }
 
 #[test]
+fn hooks_that_cannot_be_read_just_now_are_left_for_the_next_delete() {
+    let scratch = Scratch::new();
+    let mut store = scratch.store();
+    let (entry, _, mut child) = container(&mut store);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let config = entry.path().join("config.json");
+    std::fs::create_dir(&config).unwrap();
+    let error = delete(&store, &args(true), &Log::default()).unwrap_err();
+    assert!(
+        error.errno() == Some(libc::EISDIR) && error.to_string().starts_with("delete container c: "),
+        "{error}"
+    );
+    assert_eq!(store.list().unwrap(), [id()]);
+    std::fs::remove_dir(&config).unwrap();
+    // What makes no sense will make none the next time.
+    std::fs::write(&config, "{").unwrap();
+    delete(&store, &args(true), &Log::default()).unwrap();
+    assert_eq!(store.list().unwrap(), []);
+}
+
+#[test]
 fn many_deletes_at_once_all_succeed() {
     let scratch = Scratch::new();
     let mut store = scratch.store();
