@@ -90,7 +90,12 @@ impl Claims {
             Err(errno) => return Err(errno).with_context(step),
         }
         symlinkat(holder.to_string().as_str(), &self.dir, NEW).with_context(step)?;
-        renameat(&self.dir, NEW, &self.dir, name.as_str()).with_context(step)
+        let handed = renameat(&self.dir, NEW, &self.dir, name.as_str()).with_context(step);
+        if handed.is_err() {
+            // The first failure is the one to tell; the next hand-over sweeps whatever stays behind.
+            let _ = unlinkat(&self.dir, NEW, UnlinkatFlags::NoRemoveDir);
+        }
+        handed
     }
 
     /// Gives a range back; one that somebody else has meanwhile is left alone.
@@ -252,5 +257,15 @@ mod tests {
         claims.take(RANGE, &myself()).unwrap();
         claims.hand_over(RANGE, &Holder::Container("/x/y".into())).unwrap();
         assert_eq!(claims.list().unwrap(), [(RANGE, Holder::Container("/x/y".into()))]);
+    }
+
+    #[test]
+    fn a_hand_over_that_fails_leaves_nothing_behind() {
+        let scratch = Scratch::new();
+        let claims = Claims::open(&mut scratch.store()).unwrap();
+        std::fs::create_dir(claims.path.join(RANGE.to_string())).unwrap();
+        let error = claims.hand_over(RANGE, &myself()).unwrap_err();
+        assert_eq!(error.errno(), Some(libc::EISDIR));
+        assert!(!claims.path.join(NEW).is_symlink());
     }
 }
