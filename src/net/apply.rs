@@ -33,8 +33,9 @@ fn one(op: &NetOp, host: &Route, inside: &Route, netns: BorrowedFd<'_>) -> Resul
     }
     // Before the device goes down, because that takes its IPv6 addresses away.
     let addresses = addresses(host, link.index)?;
-    set_link(host, link.index, 0)?;
-    send(host, &link, op, netns).map_err(|error| put_back(host, &link, &addresses, error))?;
+    set_link(host, link.index, 0)
+        .and_then(|()| send(host, &link, op, netns))
+        .map_err(|error| put_back(host, &link, &addresses, error))?;
     let index = if pattern {
         newcomer(&before, &links(inside)?, &op.container)?
     } else {
