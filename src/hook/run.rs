@@ -84,6 +84,7 @@ fn run(program: &Program, state: &[u8], setting: &Setting<'_>) -> Result<()> {
     let stdout = setting.redirection.stdout.as_deref().map(append).transpose()?;
     let stderr = setting.redirection.stderr.as_deref().map(append).transpose()?;
     let cwd = setting.cwd.map(|cwd| cstring(cwd.as_os_str().as_bytes())).transpose()?;
+    let mut talk = Talk::new(state, state_end, tail_end)?;
     let hook = spawn(&Spawn {
         executable: match &program.executable {
             Some(fd) => Executable::Open(fd.as_fd()),
@@ -100,7 +101,6 @@ fn run(program: &Program, state: &[u8], setting: &Setting<'_>) -> Result<()> {
         before_exec: setting.before_exec,
     })?;
     drop((stdin, output));
-    let mut talk = Talk::new(state, state_end, tail_end)?;
     let in_time = talk.until_exit(hook.as_fd(), deadline);
     finish(hook, in_time, program, &talk.tail())
 }

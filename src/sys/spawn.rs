@@ -1,7 +1,11 @@
 //! Starting a program whose surroundings are exactly what the caller says: no shell, no search path, no environment
 //! but the given one, no descriptor above 2, default signals, a session of its own.
 
-use super::{check, cstring, pidfd, show, signal};
+use super::{
+    check,
+    clone::{self, Birth, Child},
+    cstring, pidfd, show, signal,
+};
 use crate::error::{Context, Error, Result};
 use libc::c_char;
 use nix::fcntl::OFlag;
@@ -9,7 +13,7 @@ use std::{
     ffi::{CStr, CString},
     fs::File,
     io::{Read, Write},
-    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd},
 };
 
 /// Which file is executed.
@@ -47,27 +51,19 @@ impl std::fmt::Debug for Spawn<'_> {
 /// A process that [`spawn`] started, the leader of its own session and process group.
 #[derive(Debug)]
 pub struct Spawned {
-    pid: i32,
-    pidfd: OwnedFd,
+    process: Child,
     report: File,
 }
 
 /// The status of a child that could not execute its program; the report tells the reason.
 const NOT_EXECUTED: i32 = 127;
 
-/// Forks and executes. The caller must have one thread only. Whether the program could be executed shows in
-/// [`Spawned::wait`].
+/// Makes a process and executes. Whether the program could be executed shows in [`Spawned::wait`].
 pub fn spawn(spawn: &Spawn<'_>) -> Result<Spawned> {
     let (read, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC).context("pipe2(O_CLOEXEC)")?;
-    // SAFETY: the program has one thread, so the child finds every lock free; it leaves by execve or _exit and never
-    // returns into the caller's code.
-    let pid = unsafe { libc::fork() };
-    if pid == 0 {
-        child(spawn, File::from(write));
-    }
-    check(pid.into(), || "fork()".to_owned())?;
-    let pidfd = pidfd::open(pid)?;
-    Ok(Spawned { pid, pidfd, report: File::from(read) })
+    // It comes with its descriptor: one opened afterwards could be refused, with the program at work already.
+    let process = clone::spawn(&Birth::default(), || child(spawn, File::from(write)))?;
+    Ok(Spawned { process, report: File::from(read) })
 }
 
 impl Spawned {
@@ -75,12 +71,12 @@ impl Spawned {
     pub fn kill(&self) -> Result<()> {
         // The process has not been reaped, so its number, and that of its group, cannot belong to anybody else.
         // SAFETY: takes no pointers.
-        let ret = unsafe { libc::kill(-self.pid, libc::SIGKILL) };
+        let ret = unsafe { libc::kill(-self.process.pid, libc::SIGKILL) };
         // There is no such group before the child has made it: hence the second signal, and hence no error here.
         if ret == -1 && nix::errno::Errno::last() != nix::errno::Errno::ESRCH {
-            check(ret.into(), || format!("kill(-{}, SIGKILL)", self.pid))?;
+            check(ret.into(), || format!("kill(-{}, SIGKILL)", self.process.pid))?;
         }
-        pidfd::send_signal(self.pidfd.as_fd(), libc::SIGKILL)
+        pidfd::send_signal(self.process.as_fd(), libc::SIGKILL)
     }
 
     /// Waits for the end of the process and reaps it. A program that could not be executed is an error.
@@ -88,7 +84,7 @@ impl Spawned {
         // The report ends with the execve or with the process.
         let mut report = Vec::new();
         self.report.read_to_end(&mut report).context("read the report of a child")?;
-        let exit = pidfd::wait(self.pidfd.as_fd())?;
+        let exit = pidfd::wait(self.process.as_fd())?;
         if report.is_empty() { Ok(exit) } else { Err(Error::decode(&report)) }
     }
 }
@@ -96,17 +92,16 @@ impl Spawned {
 impl AsFd for Spawned {
     /// The pidfd, readable once the process has ended.
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.pidfd.as_fd()
+        self.process.as_fd()
     }
 }
 
 /// The new process: executes the program or reports why it cannot.
-fn child(spawn: &Spawn<'_>, mut report: File) -> ! {
+fn child(spawn: &Spawn<'_>, mut report: File) -> i32 {
     let Err(error) = execute(spawn);
     // A report that cannot be written has no reader left either.
     let _ = report.write_all(&error.encode());
-    // SAFETY: does not return and runs no code of the caller.
-    unsafe { libc::_exit(NOT_EXECUTED) }
+    NOT_EXECUTED
 }
 
 fn execute(spawn: &Spawn<'_>) -> Result<std::convert::Infallible> {
