@@ -12,7 +12,7 @@ use libc::{
 };
 
 /// The errnos of a system call by its number.
-#[allow(clippy::match_same_arms)] // a table in the order of what the calls are about
+#[allow(clippy::match_same_arms, clippy::too_many_lines)] // a table in the order of what the calls are about
 pub fn of(number: i64) -> &'static [i32] {
     match number {
         libc::SYS_openat => &[EINTR, EMFILE, ENOMEM, EACCES],
@@ -32,8 +32,12 @@ pub fn of(number: i64) -> &'static [i32] {
         libc::SYS_fchmod | libc::SYS_fchmodat | libc::SYS_fchown | libc::SYS_fchownat => &[EIO, EPERM],
         libc::SYS_read | libc::SYS_pread64 => &[EINTR, EIO, ENOMEM],
         libc::SYS_write | libc::SYS_pwrite64 | libc::SYS_writev => &[EINTR, EIO, ENOSPC, EPERM],
-        libc::SYS_fstat | libc::SYS_newfstatat | libc::SYS_statx | libc::SYS_fstatfs => &[ENOMEM, EIO],
-        libc::SYS_faccessat | libc::SYS_faccessat2 => &[ENOMEM, EIO],
+        libc::SYS_fstat
+        | libc::SYS_newfstatat
+        | libc::SYS_statx
+        | libc::SYS_fstatfs
+        | libc::SYS_faccessat
+        | libc::SYS_faccessat2 => &[ENOMEM, EIO],
         libc::SYS_readlink | libc::SYS_readlinkat | libc::SYS_getdents64 => &[ENOMEM, EIO, EACCES],
         libc::SYS_socket | libc::SYS_socketpair => &[EMFILE, ENOMEM, EPERM],
         libc::SYS_bind | libc::SYS_listen => &[ENOMEM, ENOSPC, EACCES],
@@ -60,8 +64,11 @@ pub fn of(number: i64) -> &'static [i32] {
         libc::SYS_dup | libc::SYS_dup2 | libc::SYS_dup3 | libc::SYS_fcntl => &[EMFILE, EINTR, EBUSY],
         libc::SYS_flock => &[EINTR, ENOLCK],
         libc::SYS_pipe2 | libc::SYS_memfd_create => &[EMFILE, ENOMEM],
-        libc::SYS_setrlimit | libc::SYS_prlimit64 | libc::SYS_setsid | libc::SYS_sethostname => &[EPERM],
-        libc::SYS_setdomainname => &[EPERM],
+        libc::SYS_setrlimit
+        | libc::SYS_prlimit64
+        | libc::SYS_setsid
+        | libc::SYS_sethostname
+        | libc::SYS_setdomainname => &[EPERM],
         libc::SYS_keyctl | libc::SYS_add_key => &[ENOMEM, ENOENT, EPERM, ENOSYS],
         libc::SYS_bpf => &[ENOMEM, EPERM, ENOSYS],
         libc::SYS_sendfile | libc::SYS_copy_file_range | libc::SYS_ftruncate => &[EIO, ENOMEM, ENOSPC],

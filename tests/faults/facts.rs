@@ -48,6 +48,13 @@ pub fn of(bundle: &Bundle, init: Proc) -> String {
     for link in ["cwd", "exe"] {
         writeln!(text, "{link}: {}", std::fs::read_link(init.path(link)).unwrap().display()).unwrap();
     }
+    let devices: Vec<String> =
+        init.read("net/dev").lines().skip(2).map(|line| first_words(line, 1)).collect();
+    writeln!(text, "network devices: {devices:?}").unwrap();
+    // Those of devices that are up and have an address.
+    let networks: Vec<String> =
+        init.read("net/route").lines().skip(1).map(|line| first_words(line, 3)).collect();
+    writeln!(text, "networks: {networks:?}").unwrap();
     if bundle.mode().cgroups() {
         for (controller, file) in
             [("pids", "pids.max"), ("memory", "memory.limit_in_bytes"), ("devices", "devices.list")]
@@ -56,6 +63,34 @@ pub fn of(bundle: &Bundle, init: Proc) -> String {
         }
     }
     text
+}
+
+fn first_words(line: &str, count: usize) -> String {
+    line.split_whitespace().take(count).collect::<Vec<_>>().join(" ")
+}
+
+/// The text with the container's own ids told from the first one on, where each container gets others.
+pub fn relative(text: &str, init: Proc) -> String {
+    let own = init.map("uid_map").into_iter().max_by_key(|[_, _, count]| *count);
+    let Some([_, first, count]) = own else { return text.to_owned() };
+    let told = |word: &str| match word.parse::<u32>().ok().and_then(|id| id.checked_sub(first)) {
+        Some(number) if number < count => format!("first+{number}"),
+        _ => word.to_owned(),
+    };
+    // Each number, with what ends it.
+    let piece = |piece: &str| {
+        let (number, end) = piece.split_at(piece.find(|c: char| !c.is_ascii_digit()).unwrap_or(piece.len()));
+        told(number) + end
+    };
+    let line = |line: &str| match line.starts_with("Max ") {
+        // A limit may be as large as an id.
+        true => line.to_owned(),
+        // uid_map fills up its columns.
+        false => {
+            first_words(line, usize::MAX).split_inclusive(|c: char| !c.is_ascii_digit()).map(piece).collect()
+        }
+    };
+    text.lines().map(line).collect::<Vec<String>>().join("\n")
 }
 
 /// What a file of the container's control group says; nothing where the hierarchies have no such file.

@@ -16,121 +16,151 @@ mod common;
 
 mod errnos;
 mod facts;
+mod furniture;
 mod sample;
 mod tracer;
 mod verb;
 
 use common::{Mode, in_modes};
+use furniture::Shape;
 use tracer::Fault;
 use verb::Verb;
 
 in_modes! {
     [root root_userns rootless_one rootless_range]
     fn sec_95_create_killed_at_any_call_leaves_what_delete_clears(mode) {
-        killed(mode, Verb::Create);
+        killed(mode, Verb::Create, Shape::Plain);
     }
 }
 
 in_modes! {
     [root root_userns rootless_one rootless_range]
     fn sec_95_start_killed_at_any_call_leaves_what_delete_clears(mode) {
-        killed(mode, Verb::Start);
+        killed(mode, Verb::Start, Shape::Plain);
     }
 }
 
 in_modes! {
     [root root_userns rootless_one rootless_range]
     fn sec_95_run_killed_at_any_call_leaves_what_delete_clears(mode) {
-        killed(mode, Verb::Run);
+        killed(mode, Verb::Run, Shape::Plain);
     }
 }
 
 in_modes! {
     [root root_userns rootless_one rootless_range]
     fn sec_95_exec_killed_at_any_call_leaves_the_container_alone(mode) {
-        killed(mode, Verb::Exec);
+        killed(mode, Verb::Exec, Shape::Plain);
     }
 }
 
 in_modes! {
     [root root_userns rootless_one rootless_range]
     fn sec_95_delete_killed_at_any_call_is_taken_up_by_the_next(mode) {
-        killed(mode, Verb::Delete);
+        killed(mode, Verb::Delete, Shape::Plain);
     }
 }
 
 in_modes! {
     [root root_userns rootless_one rootless_range]
     fn sec_95_kill_killed_at_any_call_leaves_what_delete_clears(mode) {
-        killed(mode, Verb::Kill);
+        killed(mode, Verb::Kill, Shape::Plain);
     }
 }
 
 in_modes! {
     [root root_userns]
     fn sec_95_update_killed_at_any_call_leaves_what_delete_clears(mode) {
-        killed(mode, Verb::Update);
+        killed(mode, Verb::Update, Shape::Plain);
     }
 }
 
 in_modes! {
     [root root_userns rootless_one rootless_range]
     fn sec_95_create_with_any_call_refused_is_whole_or_undone(mode) {
-        refused(mode, Verb::Create);
+        refused(mode, Verb::Create, Shape::Plain);
     }
 }
 
 in_modes! {
     [root root_userns rootless_one rootless_range]
     fn sec_95_run_with_any_call_refused_is_whole_or_undone(mode) {
-        refused(mode, Verb::Run);
+        refused(mode, Verb::Run, Shape::Plain);
     }
 }
 
 in_modes! {
     [root root_userns rootless_one rootless_range]
     fn sec_95_start_with_any_call_refused_is_whole_or_says_why(mode) {
-        refused(mode, Verb::Start);
+        refused(mode, Verb::Start, Shape::Plain);
     }
 }
 
 in_modes! {
     [root root_userns rootless_one rootless_range]
     fn sec_95_exec_with_any_call_refused_is_whole_or_says_why(mode) {
-        refused(mode, Verb::Exec);
+        refused(mode, Verb::Exec, Shape::Plain);
     }
 }
 
 in_modes! {
     [root root_userns rootless_one rootless_range]
     fn sec_95_delete_with_any_call_refused_is_whole_or_says_why(mode) {
-        refused(mode, Verb::Delete);
+        refused(mode, Verb::Delete, Shape::Plain);
     }
 }
 
 in_modes! {
     [root root_userns rootless_one rootless_range]
     fn sec_95_kill_with_any_call_refused_is_whole_or_says_why(mode) {
-        refused(mode, Verb::Kill);
+        refused(mode, Verb::Kill, Shape::Plain);
     }
 }
 
 in_modes! {
     [root root_userns]
     fn sec_95_update_with_any_call_refused_is_whole_or_says_why(mode) {
-        refused(mode, Verb::Update);
+        refused(mode, Verb::Update, Shape::Plain);
+    }
+}
+
+in_modes! {
+    [root rootless_range]
+    fn sec_95_run_killed_at_any_call_leaves_no_ids_device_or_hook(mode) {
+        killed(mode, Verb::Run, Shape::Furnished);
+    }
+}
+
+in_modes! {
+    [root rootless_range]
+    fn sec_95_run_with_any_call_refused_gives_back_ids_and_device(mode) {
+        refused(mode, Verb::Run, Shape::Furnished);
+    }
+}
+
+in_modes! {
+    [root rootless_range]
+    fn sec_95_delete_killed_at_any_call_gives_back_ids_and_runs_hooks(mode) {
+        killed(mode, Verb::Delete, Shape::Furnished);
+    }
+}
+
+in_modes! {
+    [root rootless_range]
+    fn sec_95_delete_with_any_call_refused_gives_back_ids_and_runs_hooks(mode) {
+        refused(mode, Verb::Delete, Shape::Furnished);
     }
 }
 
 /// Each process of the call is killed at each of its system calls.
-fn killed(mode: Mode, verb: Verb) {
-    sample::run(mode, verb, |_| vec![Fault::Kill]);
+fn killed(mode: Mode, verb: Verb, shape: Shape) {
+    sample::run(mode, verb, shape, |_| vec![Fault::Kill]);
 }
 
 /// Each system call of ours fails once with each errno that it can give.
-fn refused(mode: Mode, verb: Verb) {
+fn refused(mode: Mode, verb: Verb, shape: Shape) {
     // What the C library and Rust's do before `main` is not ours, and its failure is an abort that has made nothing yet.
-    sample::run(mode, verb, |call| match call.in_main {
+    sample::run(mode, verb, shape, |call| match call.in_main {
         true => errnos::of(call.number).iter().map(|&errno| Fault::Fail(errno)).collect(),
         false => Vec::new(),
     });

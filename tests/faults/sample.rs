@@ -1,6 +1,7 @@
 //! Which of all faults are tried, and what became of them.
 
 use crate::common::Mode;
+use crate::furniture::Shape;
 use crate::tracer::{Call, Fault};
 use crate::verb::{Stage, Verb};
 use std::collections::BTreeSet;
@@ -38,8 +39,8 @@ fn divisor(a: usize, b: usize) -> usize {
 }
 
 /// Tries the faults that `faults` names for each system call of the verb, and fails the test with all that went wrong.
-pub fn run(mode: Mode, verb: Verb, faults: impl Fn(&Call) -> Vec<Fault>) {
-    let mut stage = Stage::new(mode, verb);
+pub fn run(mode: Mode, verb: Verb, shape: Shape, faults: impl Fn(&Call) -> Vec<Fault>) {
+    let mut stage = Stage::new(mode, verb, shape);
     let clean = stage.attempt(None).unwrap_or_else(|error| panic!("without a fault: {error}"));
     let all: Vec<(Call, Fault)> = clean
         .calls
@@ -85,8 +86,8 @@ pub fn run(mode: Mode, verb: Verb, faults: impl Fn(&Call) -> Vec<Fault>) {
     }
     stage.finish();
     eprintln!(
-        "{verb:?} as {mode:?}: {} system calls of {} processes; {tried} of {} faults tried in {:.1} s ({} errnos), {missed} not \
-         reached, {tolerated} without effect, {} failures",
+        "{verb:?} {shape:?} as {mode:?}: {} system calls of {} processes; {tried} of {} faults tried in {:.1} s ({} errnos), \
+         {missed} not reached, {tolerated} without effect, {} failures",
         clean.calls.len(),
         clean.pids.len(),
         all.len(),

@@ -2,8 +2,10 @@
 
 use crate::common::{Bundle, Mode, Output, Proc, Traces, sweep, wait_until};
 use crate::facts;
+use crate::furniture::{self, Furniture, Shape};
 use crate::tracer::{self, Call, Fault, Trace};
 use serde_json::{Value, json};
+use std::process::Command;
 
 /// What is called under the tracer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +37,8 @@ const CONFESSION: &str = "grep -E '^(Uid|Gid|Groups|Cap|NoNewPrivs|Seccomp|Umask
 pub struct Stage {
     bundle: Bundle,
     verb: Verb,
+    shape: Shape,
+    furniture: Option<Furniture>,
     guards: String,
     confession: String,
     /// The container of [`Verb::Exec`].
@@ -43,7 +47,7 @@ pub struct Stage {
 
 type Result<T> = std::result::Result<T, String>;
 
-fn bundle(mode: Mode) -> Bundle {
+fn bundle(mode: Mode, shape: Shape) -> (Bundle, Option<Furniture>) {
     let filter = json!({
         "defaultAction": "SCMP_ACT_ALLOW",
         "syscalls": [{"names": ["kexec_load", "swapon"], "action": "SCMP_ACT_ERRNO"}],
@@ -66,29 +70,40 @@ fn bundle(mode: Mode) -> Bundle {
             .put("/linux/resources/memory", json!({"limit": 256 << 20})),
         false => bundle,
     };
+    let (bundle, furniture) = match shape {
+        Shape::Plain => (bundle, None),
+        Shape::Furnished => {
+            let (bundle, furniture) = Furniture::in_bundle(bundle);
+            (bundle, Some(furniture))
+        }
+    };
     bundle.write();
-    bundle
+    (bundle, furniture)
 }
 
 impl Stage {
-    pub fn new(mode: Mode, verb: Verb) -> Self {
-        let bundle = bundle(mode);
-        bundle.call(&["create", bundle.id()]).ok();
-        bundle.call(&["start", bundle.id()]).ok();
-        let init = init(&bundle);
-        let guards = facts::of(&bundle, init);
-        let confession = bundle.call(&["exec", bundle.id(), "sh", "-c", CONFESSION]).ok().stdout;
-        bundle.call(&["delete", "--force", bundle.id()]).ok();
-        Traces::none_of(&bundle);
+    pub fn new(mode: Mode, verb: Verb, shape: Shape) -> Self {
+        let (bundle, furniture) = bundle(mode, shape);
+        let (guards, confession) = (String::new(), String::new());
+        let mut stage = Self { bundle, verb, shape, furniture, guards, confession, running: None };
+        let init = stage.started();
+        stage.guards = stage.facts(init);
+        stage.confession = stage.call(&["exec", stage.bundle.id(), "sh", "-c", CONFESSION]).ok().stdout;
+        stage.call(&["delete", "--force", stage.bundle.id()]).ok();
+        Traces::none_of(&stage.bundle);
+        let guards = &stage.guards;
         assert!(guards.contains("Seccomp: 2") && guards.contains("NoNewPrivs: 1"), "{guards}");
         assert!(guards.contains("on /proc/keys"), "{guards}");
-        Self { bundle, verb, guards, confession, running: None }
+        stage
     }
 
     /// The verb once, with a fault in it; what is not as it should be afterwards.
     pub fn attempt(&mut self, fault: Option<(Call, Fault)>) -> Result<Trace> {
         let init = match self.verb {
-            Verb::Create | Verb::Run => None,
+            Verb::Create | Verb::Run => {
+                self.furniture.iter().for_each(Furniture::renew);
+                None
+            }
             Verb::Exec => Some(self.running()),
             Verb::Start | Verb::Kill => Some(self.created()),
             Verb::Delete | Verb::Update => Some(self.started()),
@@ -96,6 +111,11 @@ impl Stage {
         let trace = tracer::trace(self.command(), &self.bundle.scratch().join("io"), fault);
         if trace.hung {
             return Err(format!("it did not end: {}", trace.output.stderr));
+        }
+        if let (Some((call, Fault::Kill)), true) = (fault, trace.struck) {
+            // The tracer goes on while the kernel ends it.
+            let struck = Proc(trace.pids[call.process].cast_unsigned());
+            wait_until("the killed process has ended", || !struck.alive());
         }
         self.state_is_whole()?;
         let killed = trace.struck && was_killed(fault) && fault.is_some_and(|(call, _)| call.process == 0);
@@ -127,31 +147,54 @@ impl Stage {
             (Verb::Start | Verb::Run, Some(init)) => self.dead_or_guarded(init)?,
             _ => {}
         }
-        self.cleared(&trace).map(|()| trace)
+        self.cleared(&trace, was_killed(fault)).map(|()| trace)
     }
 
-    fn command(&self) -> std::process::Command {
+    fn command(&self) -> Command {
         let id = self.bundle.id();
-        self.bundle.command(&match self.verb {
-            Verb::Create => vec!["create", id],
-            Verb::Start => vec!["start", id],
-            Verb::Exec => vec!["exec", id, "sh", "-c", CONFESSION],
-            Verb::Delete => vec!["delete", "--force", id],
-            Verb::Run => vec!["run", "--detach", id],
-            Verb::Kill => vec!["kill", id, "KILL"],
-            Verb::Update => vec!["update", "--pids-limit", NEW_LIMIT, id],
-        })
+        match self.verb {
+            Verb::Create => self.making(&["create"]),
+            Verb::Start => self.urun(&["start", id]),
+            Verb::Exec => self.urun(&["exec", id, "sh", "-c", CONFESSION]),
+            Verb::Delete => self.urun(&["delete", "--force", id]),
+            Verb::Run => self.making(&["run", "--detach"]),
+            Verb::Kill => self.urun(&["kill", id, "KILL"]),
+            Verb::Update => self.urun(&["update", "--pids-limit", NEW_LIMIT, id]),
+        }
+    }
+
+    /// A call that makes the container.
+    fn making(&self, words: &[&str]) -> Command {
+        let mut command = self.urun(words);
+        if self.furniture.is_some() {
+            command.args(Furniture::flags(self.bundle.mode()));
+        }
+        command.arg(self.bundle.id());
+        command
+    }
+
+    fn urun(&self, words: &[&str]) -> Command {
+        let Some(furniture) = &self.furniture else { return self.bundle.command(words) };
+        let mut command = self.bundle.command(&[&furniture.globals(), words].concat());
+        furniture.surround(&mut command);
+        command
+    }
+
+    fn call(&self, words: &[&str]) -> Output {
+        self.bundle.call_command(self.urun(words))
     }
 
     /// A fresh bundle, after a failure that may have spoiled this one.
     pub fn renew(&mut self) {
         sweep(self.bundle.id());
-        *self = Self::new(self.bundle.mode(), self.verb);
+        *self = Self::new(self.bundle.mode(), self.verb, self.shape);
     }
 
     /// The kernel takes a second or two to collect a keyring that nobody holds any more: those of all attempts, which have one
     /// name, are waited for at the end.
     pub fn finish(&self) {
+        self.call(&["delete", "--force", self.bundle.id()]).ok();
+        self.furniture.iter().for_each(Furniture::finish);
         let keyring = format!("_ses.{}:", self.bundle.id());
         wait_until("the keyrings are gone", || {
             !std::fs::read_to_string("/proc/keys").is_ok_and(|keys| keys.contains(&keyring))
@@ -165,18 +208,19 @@ impl Stage {
 
     fn started(&self) -> Proc {
         let init = self.created();
-        self.bundle.call(&["start", self.bundle.id()]).ok();
+        self.call(&["start", self.bundle.id()]).ok();
         init
     }
 
     fn created(&self) -> Proc {
-        self.bundle.call(&["create", self.bundle.id()]).ok();
+        self.furniture.iter().for_each(Furniture::renew);
+        self.bundle.call_command(self.making(&["create"])).ok();
         init(&self.bundle)
     }
 
     /// The init of a container that there is in spite of all.
     fn known(&self) -> Option<Proc> {
-        let state = self.bundle.call(&["state", self.bundle.id()]);
+        let state = self.call(&["state", self.bundle.id()]);
         let pid = serde_json::from_str::<Value>(&state.stdout).ok()?["pid"].as_u64()?;
         u32::try_from(pid).ok().filter(|pid| *pid > 0).map(Proc)
     }
@@ -203,14 +247,14 @@ impl Stage {
         match (self.verb, init) {
             (Verb::Create, _) => {
                 let init = self::init(&self.bundle);
-                let start = self.bundle.call(&["start", self.bundle.id()]);
+                let start = self.call(&["start", self.bundle.id()]);
                 match start.code {
-                    0 => self.guarded(init),
+                    0 => self.whole(init),
                     _ => Err(format!("what was created cannot be started: {}", start.stderr)),
                 }
             }
-            (Verb::Run, _) => self.guarded(self::init(&self.bundle)),
-            (Verb::Start, Some(init)) => self.guarded(init),
+            (Verb::Run, _) => self.whole(self::init(&self.bundle)),
+            (Verb::Start, Some(init)) => self.whole(init),
             (Verb::Kill, Some(init)) => {
                 wait_until("init has ended", || !init.alive());
                 Ok(())
@@ -225,13 +269,26 @@ impl Stage {
                     Err(format!("exec succeeded, and its process differs:\n{lines}\n{}", output.stderr))
                 }
             },
-            _ => self.nothing_left("by a delete that says it has worked"),
+            _ => {
+                self.nothing_left("by a delete that says it has worked")?;
+                self.furniture.iter().try_for_each(Furniture::has_ended)
+            }
         }
     }
 
+    fn facts(&self, init: Proc) -> String {
+        let text = facts::of(&self.bundle, init);
+        if self.furniture.is_some() { facts::relative(&text, init) } else { text }
+    }
+
+    fn whole(&self, init: Proc) -> Result<()> {
+        self.guarded(init)?;
+        self.furniture.iter().try_for_each(Furniture::has_started)
+    }
+
     fn guarded(&self, init: Proc) -> Result<()> {
-        match facts::difference(&self.guards, &facts::of(&self.bundle, init)) {
-            None => Ok(()),
+        match facts::difference(&self.guards, &self.facts(init)) {
+            None => self.furniture.iter().try_for_each(Furniture::has_begun),
             Some(lines) => Err(format!("the container runs, and differs:\n{lines}")),
         }
     }
@@ -277,13 +334,28 @@ impl Stage {
     }
 
     /// `delete --force` removes whatever there is.
-    fn cleared(&self, trace: &Trace) -> Result<()> {
-        let delete = self.bundle.call(&["delete", "--force", self.bundle.id()]);
+    fn cleared(&self, trace: &Trace, killed: bool) -> Result<()> {
+        let delete = self.call(&["delete", "--force", self.bundle.id()]);
         if delete.code != 0 {
             return Err(format!("delete --force: {}", delete.stderr));
         }
         self.ended(trace)?;
-        self.nothing_left("by delete --force")
+        self.nothing_left("by delete --force")?;
+        let Some(furniture) = &self.furniture else { return Ok(()) };
+        furniture.has_ended()?;
+        furniture.is_whole_or_gone(killed)?;
+        let mut claims = furniture::claims(&self.bundle, &trace.pids);
+        // Whoever was killed with ids and without a container is nobody that `delete` could name.
+        if killed && !claims.is_empty() {
+            self.call(&["gc"]).ok();
+            claims = furniture::claims(&self.bundle, &trace.pids);
+            // It was killed before it became a claim, and the next one to be made takes its place.
+            claims.retain(|claim| !claim.starts_with("new "));
+        }
+        match claims.is_empty() {
+            true => Ok(()),
+            false => Err(format!("ids are left: {claims:?}: {}", trace.output.stderr)),
+        }
     }
 
     fn nothing_left(&self, by: &str) -> Result<()> {
