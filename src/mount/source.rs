@@ -31,6 +31,7 @@ pub struct Sources {
 
 impl Sources {
     /// Says which pid namespace a procfs shows that is to show the one set for children.
+    #[must_use]
     pub fn with_pid_namespace(self, namespace: Option<OwnedFd>) -> Self {
         Self { pid_namespace: namespace, ..self }
     }

@@ -28,6 +28,7 @@ pub fn send(socket: BorrowedFd<'_>, datagram: &[u8]) -> Result<()> {
 const LARGEST: usize = 64 << 10;
 
 /// The next datagram from the kernel; those of other processes are passed over.
+#[allow(clippy::cast_possible_truncation)] // an address has 12 bytes, a datagram fewer than LARGEST
 pub fn receive(socket: &OwnedFd) -> Result<Vec<u8>> {
     // Not zeroed: most answers are short, and every page touched costs a fault.
     let mut datagram: Vec<u8> = Vec::with_capacity(LARGEST);
