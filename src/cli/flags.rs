@@ -1,6 +1,9 @@
 //! Every verb and every flag, as tables: the parser and the help text both read them.
 
-use super::limits;
+use super::{
+    flag::{Flag, Takes, bytes, flag, number, one_of, path, switch, text},
+    limits,
+};
 
 /// One verb.
 #[derive(Debug)]
@@ -19,42 +22,6 @@ pub struct Verb {
     pub flags_end: FlagsEnd,
     /// Lines below the flags.
     pub notes: &'static str,
-}
-
-/// One flag.
-#[derive(Debug)]
-pub struct Flag {
-    /// Its long name.
-    pub name: &'static str,
-    /// Its letters, the one to show first.
-    pub letters: &'static str,
-    /// Its value.
-    pub takes: Takes,
-    /// One line; none for a flag that is accepted and not shown.
-    pub help: &'static str,
-}
-
-/// What a flag takes; words are names for the help text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Takes {
-    /// Nothing, or `=` and a word of Go's strconv.ParseBool.
-    Switch,
-    /// A path, which is not empty.
-    Path(&'static str),
-    /// Any bytes.
-    Bytes(&'static str),
-    /// UTF-8.
-    Text(&'static str),
-    /// One of these.
-    Word(&'static str, &'static [&'static str]),
-    /// 0 to 4294967295.
-    Number(&'static str),
-    /// A whole number.
-    Integer(&'static str),
-    /// A number of bytes, perhaps with a unit.
-    Size(&'static str),
-    /// A span of time.
-    Time(&'static str),
 }
 
 /// Where flags may stand.
@@ -408,55 +375,3 @@ const PROC_MOUNT: Flag = one_of(
     &["default", "unmasked"],
     "unmasked: hide nothing below /proc and /sys [default]",
 );
-
-/// One flag.
-pub const fn flag(name: &'static str, letters: &'static str, takes: Takes, help: &'static str) -> Flag {
-    Flag { name, letters, takes, help }
-}
-
-const fn switch(name: &'static str, letters: &'static str, help: &'static str) -> Flag {
-    flag(name, letters, Takes::Switch, help)
-}
-
-const fn path(name: &'static str, letters: &'static str, value: &'static str, help: &'static str) -> Flag {
-    flag(name, letters, Takes::Path(value), help)
-}
-
-const fn bytes(name: &'static str, letters: &'static str, value: &'static str, help: &'static str) -> Flag {
-    flag(name, letters, Takes::Bytes(value), help)
-}
-
-const fn text(name: &'static str, letters: &'static str, value: &'static str, help: &'static str) -> Flag {
-    flag(name, letters, Takes::Text(value), help)
-}
-
-const fn number(name: &'static str, letters: &'static str, value: &'static str, help: &'static str) -> Flag {
-    flag(name, letters, Takes::Number(value), help)
-}
-
-const fn one_of(
-    name: &'static str,
-    letters: &'static str,
-    value: &'static str,
-    words: &'static [&'static str],
-    help: &'static str,
-) -> Flag {
-    flag(name, letters, Takes::Word(value, words), help)
-}
-
-impl Takes {
-    /// What the help text calls the value; nothing of a switch.
-    pub const fn name(self) -> Option<&'static str> {
-        match self {
-            Self::Switch => None,
-            Self::Path(name)
-            | Self::Bytes(name)
-            | Self::Text(name)
-            | Self::Word(name, _)
-            | Self::Number(name)
-            | Self::Integer(name)
-            | Self::Size(name)
-            | Self::Time(name) => Some(name),
-        }
-    }
-}

@@ -1,6 +1,9 @@
 //! Help texts, made from the flag tables.
 
-use super::flags::{self, Flag, Verb};
+use super::{
+    flag::Flag,
+    flags::{self, Verb},
+};
 use std::fmt::Write;
 
 /// `urun --help`

@@ -1,6 +1,6 @@
 //! The flags of `update`: each stands for one value of `linux.resources`.
 
-use super::flags::{Flag, Takes, flag};
+use super::flag::{Flag, Takes, flag};
 use serde_json::{Value, json};
 
 /// One flag.

@@ -5,7 +5,7 @@ use super::{
         Command, CreateArgs, DeleteArgs, EventsArgs, EventsForm, Globals, KillArgs, ListForm, LogFormat,
         LogLevel, PsArgs, ResourcesFrom, RunArgs, Selection, SpecArgs, Target, UpdateArgs,
     },
-    flags::{Flag, Takes},
+    flag::{Flag, Takes},
     limits::{self, FLAGS, Limit},
     parse::{self, Words},
     quantity,

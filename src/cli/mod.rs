@@ -6,6 +6,7 @@
 
 pub mod args;
 mod exec;
+mod flag;
 mod flags;
 mod help;
 mod limits;

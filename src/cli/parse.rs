@@ -2,7 +2,8 @@
 //! the GNU way: `--flag value`, `--flag=value`, `-flag` (`-no-subreaper`, which go-runc sends), `-f value`, `-fvalue`, `-df`.
 
 use super::{
-    flags::{Flag, FlagsEnd, GLOBALS, Takes},
+    flag::{Flag, Takes},
+    flags::{FlagsEnd, GLOBALS},
     quantity,
 };
 use crate::error::{Error, Result};
