@@ -16,7 +16,7 @@ const UP: u32 = libc::IFF_UP.unsigned_abs();
 
 /// Brings `lo` up in the namespace of `route`.
 pub fn loopback_up(route: &Route) -> Result<()> {
-    set_link(route, LOOPBACK, UP).context("bring lo up")
+    set_up(route, LOOPBACK).context("bring lo up")
 }
 
 /// Moves the devices from the namespace of `host` to that of `inside`, which `netns` refers to.
@@ -31,11 +31,9 @@ fn one(op: &NetOp, host: &Route, inside: &Route, netns: BorrowedFd<'_>) -> Resul
     if !pattern {
         require_free(inside, &op.container)?;
     }
-    // Before the device goes down, because that takes its IPv6 addresses away.
+    // The move takes them away.
     let addresses = addresses(host, link.index)?;
-    set_link(host, link.index, 0)
-        .and_then(|()| send(host, &link, op, netns))
-        .map_err(|error| put_back(host, &link, &addresses, error))?;
+    send(host, &link, op, netns)?;
     let index = if pattern {
         newcomer(&before, &links(inside)?, &op.container)?
     } else {
@@ -45,7 +43,7 @@ fn one(op: &NetOp, host: &Route, inside: &Route, netns: BorrowedFd<'_>) -> Resul
         let call = format!("RTM_NEWADDR({})", address.text());
         inside.acknowledge(address.add_to(index), &call)?;
     }
-    set_link(inside, index, UP)
+    set_up(inside, index)
 }
 
 /// The flags of a request for one thing.
@@ -53,9 +51,9 @@ const REQUEST: i32 = libc::NLM_F_REQUEST | libc::NLM_F_ACK;
 /// The flags of a request for a whole list.
 const DUMP: i32 = libc::NLM_F_REQUEST | libc::NLM_F_DUMP;
 
-fn set_link(route: &Route, index: i32, flags: u32) -> Result<()> {
-    let request = Request::new(libc::RTM_NEWLINK, REQUEST, &link_fixed(index, flags, UP));
-    route.acknowledge(request, &format!("RTM_NEWLINK({index}, {})", if flags == UP { "up" } else { "down" }))
+fn set_up(route: &Route, index: i32) -> Result<()> {
+    let request = Request::new(libc::RTM_NEWLINK, REQUEST, &link_fixed(index, UP, UP));
+    route.acknowledge(request, &format!("RTM_NEWLINK({index}, up)"))
 }
 
 fn find(route: &Route, name: &str) -> Result<Link> {
@@ -87,7 +85,8 @@ fn require_free(route: &Route, name: &str) -> Result<()> {
     }
 }
 
-/// Move and rename in one request.
+/// Move and rename in one request. The kernel takes a device that is up down on the way, when nothing stands in the way any more
+/// (`__dev_change_net_namespace`): at no moment, not even for who is killed, is it down on the host.
 fn send(host: &Route, link: &Link, op: &NetOp, netns: BorrowedFd<'_>) -> Result<()> {
     let request = Request::new(libc::RTM_NEWLINK, REQUEST, &link_fixed(link.index, 0, 0))
         .attribute(libc::IFLA_NET_NS_FD, &netns.as_raw_fd().to_ne_bytes())
@@ -102,25 +101,6 @@ fn send(host: &Route, link: &Link, op: &NetOp, netns: BorrowedFd<'_>) -> Result<
         }
         _ => error,
     })
-}
-
-/// A device that did not move is on the host as it was. What stands in the way of that joins the error.
-fn put_back(host: &Route, link: &Link, addresses: &[Address], error: Error) -> Error {
-    if !link.up {
-        return error;
-    }
-    let up = set_link(host, link.index, UP);
-    // Those that going down did not take away are there still, which is no error.
-    let added = addresses.iter().try_for_each(|address| {
-        match host.acknowledge(address.add_to(link.index), &format!("RTM_NEWADDR({})", address.text())) {
-            Err(error) if error.errno() == Some(libc::EEXIST) => Ok(()),
-            done => done,
-        }
-    });
-    match up.and(added) {
-        Ok(()) => error,
-        Err(second) => error.context(format_args!("{} is left down on the host ({second})", link.name)),
-    }
 }
 
 /// The device that was not there before and has a name of this pattern.

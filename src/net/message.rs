@@ -120,8 +120,6 @@ pub struct Link {
     pub index: i32,
     /// its name
     pub name: String,
-    /// `IFF_UP`
-    pub up: bool,
 }
 
 impl Link {
@@ -130,8 +128,7 @@ impl Link {
         let index = u32_at(body, 4)?.cast_signed();
         let (_, name) = attributes(body.get(LINK..)?).find(|(kind, _)| *kind == libc::IFLA_IFNAME)?;
         let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
-        let up = u32_at(body, 8)? & libc::IFF_UP.unsigned_abs() != 0;
-        Some(Self { index, name: String::from_utf8_lossy(name).into_owned(), up })
+        Some(Self { index, name: String::from_utf8_lossy(name).into_owned() })
     }
 }
 
@@ -240,7 +237,7 @@ mod tests {
             .finish(3);
         let message = messages(&request).next().unwrap();
         assert_eq!((message.kind, message.sequence), (libc::RTM_NEWLINK, 3));
-        assert_eq!(Link::parse(message.body).unwrap(), Link { index: 7, name: "eth7".into(), up: true });
+        assert_eq!(Link::parse(message.body).unwrap(), Link { index: 7, name: "eth7".into() });
     }
 
     #[test]

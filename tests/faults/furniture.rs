@@ -120,14 +120,11 @@ impl Furniture {
         }
     }
 
-    /// The device is on the host as it was, or gone with the container's network namespace. Whoever is `killed` cannot set it
-    /// up again.
-    pub fn is_whole_or_gone(&self, killed: bool) -> Result<()> {
+    /// The device is on the host as it was, or gone with the container's network namespace.
+    pub fn is_whole_or_gone(&self) -> Result<()> {
         match self.wire.as_ref().map(Wire::device) {
-            None | Some(Device::Whole | Device::Gone) => Ok(()),
-            Some(Device::Down) if killed => Ok(()),
-            Some(Device::Down) => Err("the device is down on the host".to_owned()),
-            Some(Device::Bare) => Err("the device has lost its address on the host".to_owned()),
+            Some(Device::Changed) => Err("the device on the host is down or without its address".to_owned()),
+            _ => Ok(()),
         }
     }
 
@@ -173,8 +170,7 @@ struct Wire {
 /// What has become of it in the host's place.
 enum Device {
     Whole,
-    Down,
-    Bare,
+    Changed,
     Gone,
 }
 
@@ -205,20 +201,17 @@ impl Wire {
     }
 
     fn device(&self) -> Device {
-        let (text, there) = self.ip(&format!("-o addr show dev {DEVICE} up"));
-        let has_address = |text: &str| text.contains(&format!("inet {ADDRESS} "));
-        match there {
-            false => Device::Gone,
-            true if has_address(&text) => Device::Whole,
-            true if has_address(&self.ip(&format!("-o addr show dev {DEVICE}")).0) => Device::Down,
-            true => Device::Bare,
+        match self.ip(&format!("-o addr show dev {DEVICE} up")) {
+            (_, false) => Device::Gone,
+            (text, true) if text.contains(&format!("inet {ADDRESS} ")) => Device::Whole,
+            (_, true) => Device::Changed,
         }
     }
 
     fn renew(&self) {
         match self.device() {
             Device::Whole => return,
-            Device::Down | Device::Bare => drop(self.ip(&format!("link del {DEVICE}"))),
+            Device::Changed => drop(self.ip(&format!("link del {DEVICE}"))),
             Device::Gone => {}
         }
         let number = self.pairs.get();

@@ -343,7 +343,7 @@ impl Stage {
         self.nothing_left("by delete --force")?;
         let Some(furniture) = &self.furniture else { return Ok(()) };
         furniture.has_ended()?;
-        furniture.is_whole_or_gone(killed)?;
+        furniture.is_whole_or_gone()?;
         let mut claims = furniture::claims(&self.bundle, &trace.pids);
         // Whoever was killed with ids and without a container is nobody that `delete` could name.
         if killed && !claims.is_empty() {
