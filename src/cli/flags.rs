@@ -201,8 +201,8 @@ pub const LATER: &[&str] = &["checkpoint", "restore", "mounts"];
 /// No bound on the words beside the flags.
 const MANY: usize = usize::MAX;
 
-/// `--help`, of every verb.
-pub const HELP: &Flag = &switch("help", "h", "print this help");
+/// `--help`, of urun itself and of every verb.
+pub const HELP: Flag = switch("help", "h", "print this help");
 
 /// The flags before the verb.
 pub const GLOBALS: &[Flag] = &[
@@ -229,7 +229,7 @@ pub const GLOBALS: &[Flag] = &[
     one_of("rootless", "", "WHEN", &["auto", "true", "false"], ""),
     bytes("criu", "", "FILE", ""),
     switch("version", "vV", "print the version"),
-    switch("help", "h", "print this help"),
+    HELP,
 ];
 
 fn create() -> Vec<&'static Flag> {

@@ -80,7 +80,7 @@ impl Line {
         let verb = find(&name)?;
         let program = format!("urun {}", verb.name);
         let mut flags = (verb.flags)();
-        flags.push(flags::HELP);
+        flags.push(&flags::HELP);
         let words = Grammar { program: &program, flags, end: verb.flags_end }.read(self.rest)?;
         let matches = Matches(words);
         if matches.is_set("help") {

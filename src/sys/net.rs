@@ -1,10 +1,9 @@
 //! rtnetlink(7) for network devices.
 
-use super::{check, show};
+use super::{show, socket::retry};
 use crate::error::{Context, Error, Result};
-use nix::{
-    errno::Errno,
-    sys::socket::{AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, sendto, socket},
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, sendto, socket,
 };
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
@@ -28,7 +27,7 @@ pub fn send(socket: BorrowedFd<'_>, datagram: &[u8]) -> Result<()> {
 const LARGEST: usize = 64 << 10;
 
 /// The next datagram from the kernel; those of other processes are passed over.
-#[allow(clippy::cast_possible_truncation)] // an address has 12 bytes, a datagram fewer than LARGEST
+#[allow(clippy::cast_possible_truncation)] // an address has 12 bytes
 pub fn receive(socket: &OwnedFd) -> Result<Vec<u8>> {
     // Not zeroed: most answers are short, and every page touched costs a fault.
     let mut datagram: Vec<u8> = Vec::with_capacity(LARGEST);
@@ -36,16 +35,12 @@ pub fn receive(socket: &OwnedFd) -> Result<Vec<u8>> {
     let mut sender: libc::sockaddr_nl = unsafe { std::mem::zeroed() };
     loop {
         let mut size = size_of_val(&sender) as libc::socklen_t;
-        // SAFETY: the vector has room for LARGEST bytes, and `sender` for `size` of them.
-        let ret = unsafe {
-            let (room, from) = (datagram.as_mut_ptr().cast(), (&raw mut sender).cast());
-            libc::recvfrom(socket.as_raw_fd(), room, LARGEST, 0, from, &raw mut size)
-        };
-        if ret == -1 && Errno::last() == Errno::EINTR {
-            continue;
-        }
-        let length =
-            check(ret as _, || format!("recvfrom({})", show(socket.as_fd())))?.cast_unsigned() as usize;
+        let (room, from) = (datagram.as_mut_ptr().cast(), (&raw mut sender).cast());
+        let length = retry(
+            // SAFETY: the vector has room for LARGEST bytes, and `sender` for `size` of them.
+            || unsafe { libc::recvfrom(socket.as_raw_fd(), room, LARGEST, 0, from, &raw mut size) },
+            || format!("recvfrom({})", show(socket.as_fd())),
+        )?;
         if size as usize != size_of_val(&sender) || sender.nl_pid != 0 {
             continue;
         }

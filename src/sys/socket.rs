@@ -162,7 +162,7 @@ fn descriptors(header: &msghdr) -> Vec<OwnedFd> {
 
 /// Runs a call again for as long as a signal interrupts it.
 #[allow(clippy::cast_possible_truncation)] // ssize_t, ptrdiff_t and long have one size on Linux
-fn retry(mut call: impl FnMut() -> isize, text: impl FnOnce() -> String) -> Result<usize> {
+pub(super) fn retry(mut call: impl FnMut() -> isize, text: impl FnOnce() -> String) -> Result<usize> {
     loop {
         let ret = call();
         if ret != -1 || Errno::last() != Errno::EINTR {
