@@ -300,7 +300,10 @@ impl Crio {
     fn end(&mut self, id: &str, expected: &[i32]) {
         let Some(running) = self.running.remove(id) else { return };
         let code = running.exit_code();
-        assert!(expected.is_empty() || expected.contains(&code), "exit code of {id}: {code}, not {expected:?}");
+        assert!(
+            expected.is_empty() || expected.contains(&code),
+            "exit code of {id}: {code}, not {expected:?}"
+        );
     }
 
     fn program(&self, id: &str) -> String {
