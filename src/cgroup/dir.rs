@@ -4,7 +4,10 @@ use super::write::Version;
 use crate::{
     bail,
     error::{Context, Error, Result},
-    sys::openat::{beneath, find_beneath},
+    sys::{
+        fd,
+        openat::{beneath, find_beneath},
+    },
 };
 use nix::{
     errno::Errno,
@@ -17,7 +20,7 @@ use nix::{
 };
 use std::{
     fs::File,
-    io::{Read, Write},
+    io::Write,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
 };
@@ -115,16 +118,10 @@ impl Dir {
 
     /// The contents of a file.
     pub fn read(&self, file: &str) -> Result<String> {
-        let read = || format!("read {}", self.name.join(file).display());
-        // Not read_to_string, which asks for a size that these files do not have.
-        let (mut bytes, mut chunk) = (Vec::new(), [0; 4096]);
-        let mut open = self.open_file(file)?;
-        loop {
-            match open.read(&mut chunk).with_context(read)? {
-                0 => return Ok(String::from_utf8_lossy(&bytes).into_owned()),
-                length => bytes.extend_from_slice(&chunk[..length]),
-            }
-        }
+        let mut bytes = Vec::with_capacity(4096);
+        fd::read_all(self.open_file(file)?.as_fd(), &mut bytes)
+            .with_context(|| format!("read {}", self.name.join(file).display()))?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
     /// Writes a value, each line of it in one write(2).

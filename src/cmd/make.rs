@@ -121,7 +121,11 @@ impl Given {
         let opened =
             Opened { proc, config: bytes, user, notifies, manager, sees_hidden: facts.caller.can_ptrace() };
         match attempt.launch(opened, waits) {
-            Ok(launched) => Ok(attempt.finish(launched)),
+            Ok(launched) => {
+                // init shares these pages with this process: to free them is to copy them.
+                std::mem::forget((config, facts));
+                Ok(attempt.finish(launched))
+            }
             Err(error) => Err(attempt.undo(error)),
         }
     }
@@ -218,7 +222,7 @@ impl Attempt<'_> {
         let joins = ns::apply::open(&self.plan.namespaces.joins)?;
         let mount = self.plan.namespaces.mount_path.as_deref().map(ns::apply::open_one).transpose()?;
         cgroup::apply::refuse_in_use(&self.plan.cgroup)?;
-        self.store(&config)?;
+        self.store()?;
         if notifies {
             self.entry.make_directory(notify::DIRECTORY)?;
         }
@@ -239,6 +243,7 @@ impl Attempt<'_> {
             request: self.request,
             log: self.log,
             entry: &self.entry,
+            config: &config,
             record: &mut self.record,
             cgroup,
             holder,
@@ -267,13 +272,12 @@ impl Attempt<'_> {
     }
 
     /// On disk before the first thing that would outlive a crash.
-    fn store(&mut self, config: &[u8]) -> Result<()> {
+    fn store(&mut self) -> Result<()> {
         if let Some(range) = self.record.id_range {
             ranges::assign(range, &self.entry)?;
         }
         self.record.rdt.clone_from(&self.plan.rdt.owned);
         self.record.cgroup = self.plan.cgroup.record().to_json();
-        self.entry.save_config(config)?;
         self.entry.save(&self.record)
     }
 

@@ -31,10 +31,13 @@ pub fn descriptors(preserve_fds: u32) -> Result<Descriptors> {
 /// CVE-2019-5736: a container that has an id which may write the program's file must not get to see that file. Without
 /// `maps` it has the caller's ids or unknown ones.
 pub fn seal_if_exposed(maps: Option<&Maps>, proc: &Proc) -> Result<()> {
-    let image = seal::Image::open(proc)?;
-    let stat = image.stat()?;
-    let exposed = maps.is_none_or(|maps| maps.holds_uid(stat.st_uid) || stat.st_mode & 0o022 != 0);
-    if exposed && !image.is_sealed() {
+    let program = seal::Program::own(proc)?;
+    let stat = program.stat()?;
+    if maps.is_some_and(|maps| !maps.holds_uid(stat.st_uid) && stat.st_mode & 0o022 == 0) {
+        return Ok(());
+    }
+    let image = program.open()?;
+    if !image.is_sealed() {
         image.run_sealed_copy()?;
     }
     Ok(())

@@ -28,6 +28,8 @@ pub(super) struct Serving<'a> {
     pub(super) log: &'a Log,
     /// The container's directory.
     pub(super) entry: &'a Entry,
+    /// config.json as it was read.
+    pub(super) config: &'a [u8],
     /// What is stored about it.
     pub(super) record: &'a mut Record,
     /// Its control groups.
@@ -42,6 +44,8 @@ pub(super) struct Serving<'a> {
 
 impl Host for Serving<'_> {
     fn born(&mut self, init: &Child) -> Result<()> {
+        // First: whoever finds a record with an init finds its hooks too. Not before, for the assembler has work now.
+        self.entry.save_config(self.config)?;
         self.record.init = Some(Init::identify(self.proc, init.pid)?);
         self.entry.save(self.record)?;
         self.cgroup.attach_legacy(init.pid)?;

@@ -4,9 +4,10 @@ use super::group;
 use crate::{
     error::{Error, Kind, Result},
     host::passwd,
-    state::{Entry, Record, Status},
+    state::{Entry, FIRST_LOCK, Record, Status},
 };
 use serde::ser::{Serialize, SerializeStruct, Serializer};
+use std::time::{Duration, Instant};
 
 /// What a container is and does.
 #[derive(Debug)]
@@ -39,23 +40,20 @@ impl View {
     }
 }
 
-/// More than a caller needs between two system calls.
-const MOMENT: std::time::Duration = std::time::Duration::from_millis(5);
+/// Between two looks at an unfinished container.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// The error about a container without a record.
 pub fn unfinished(entry: &Entry) -> Error {
     let id = entry.id();
-    // Not yet, or no more: whoever holds the lock is at the first or the last step, and between making a directory and
-    // locking it there is a moment without either.
-    let in_motion = |_| {
-        let moved = matches!(entry.is_busy(), Ok(true)) || matches!(entry.is_linked(), Ok(false));
-        if !moved {
-            std::thread::sleep(MOMENT);
+    // Not yet, or no more: whoever holds the lock is at the first or the last step. Between making a directory and locking it
+    // there is a while without either, in which readers keep its maker from the lock as well.
+    let deadline = Instant::now() + FIRST_LOCK;
+    while Instant::now() < deadline {
+        if matches!(entry.is_busy(), Ok(true)) || matches!(entry.is_linked(), Ok(false)) {
+            return Error::new(format_args!("container \"{id}\" does not exist")).kind(Kind::NoContainer);
         }
-        moved
-    };
-    if (0..5).any(in_motion) {
-        return Error::new(format_args!("container \"{id}\" does not exist")).kind(Kind::NoContainer);
+        std::thread::sleep(PAUSE);
     }
     Error::new(format_args!("container \"{id}\" has no stored state: its creation or deletion was cut short"))
         .hint(format_args!("urun delete --force {id} clears what is left of it"))

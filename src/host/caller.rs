@@ -56,8 +56,7 @@ impl Caller {
     /// Asks the kernel.
     pub fn probe(proc: &Proc) -> Result<Self> {
         let own = proc.own()?;
-        let status = proc.own_status()?;
-        let namespace = proc.namespace(&own, "user")?;
+        let status = proc.own_status(&own)?;
         Ok(Self {
             euid: nix::unistd::geteuid().as_raw(),
             egid: nix::unistd::getegid().as_raw(),
@@ -65,7 +64,7 @@ impl Caller {
             permitted: mask(&status, "CapPrm:")?,
             bounding: mask(&status, "CapBnd:")?,
             ignored: mask(&status, "SigIgn:")?,
-            initial: nix::sys::stat::fstat(&namespace)?.st_ino == INITIAL_USER_NAMESPACE,
+            initial: proc.namespace_inode(&own, "user")? == INITIAL_USER_NAMESPACE,
         })
     }
 

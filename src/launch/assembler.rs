@@ -221,9 +221,6 @@ impl Assembler<'_> {
         if let Some(name) = &plan.domainname {
             sys::ns::set_domainname(name).context("set the domain name")?;
         }
-        if plan.namespaces.makes(NamespaceKind::Network) {
-            net::loopback_up(&net::Route::open()?).context("bring up the loopback device")?;
-        }
         ns::sysctl::apply(&plan.sysctls.outside, self.setting.proc)?;
         if let Some((uid, gid)) = plan.creator {
             prctl::create_as(uid, gid)?;

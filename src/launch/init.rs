@@ -8,11 +8,12 @@ use super::{
 };
 use crate::{
     error::{Context, Error, Result},
-    hook, mount,
+    hook, mount, net,
     ns::{
         self,
         plan::{Base, Mounts},
     },
+    spec::NamespaceKind,
     sys::{self, prctl},
     tty,
 };
@@ -77,6 +78,10 @@ pub(super) fn become_root() -> Result<()> {
 impl Init<'_> {
     fn live(&mut self) -> Result<Infallible> {
         self.process.close_inherited(self.listener())?;
+        // While the assembler mounts.
+        if self.setting.plan.namespaces.makes(NamespaceKind::Network) {
+            net::loopback_up(&net::Route::open()?).context("bring up the loopback device")?;
+        }
         let slave = self.wait_for_go()?;
         self.enter_root()?;
         let slave = slave.map(tty::apply::own_name).transpose()?;

@@ -12,4 +12,4 @@ pub use document::document;
 pub use id::ContainerId;
 pub use record::{Driver, Init, PidNamespace, Record, Stage};
 pub use status::{Status, not_running};
-pub use store::{Entry, PATIENCE, START_SOCKET, Store};
+pub use store::{Entry, FIRST_LOCK, PATIENCE, START_SOCKET, Store};

@@ -7,7 +7,10 @@ use super::{id::ContainerId, record::Record};
 use crate::{
     bail,
     error::{Context, Error, Kind, Result},
-    sys::lock::{Asked, Lock},
+    sys::{
+        fd,
+        lock::{Asked, Lock},
+    },
 };
 use nix::{
     errno::Errno,
@@ -18,13 +21,16 @@ use nix::{
 use std::{
     ffi::OsStr,
     fs::{DirBuilder, File},
-    io::{Read, Write},
+    io::Write,
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
         unix::fs::DirBuilderExt,
     },
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -32,6 +38,10 @@ use std::{
 /// Name of the socket that `create` binds in a container's directory and `start` unlinks: as long as it exists, the
 /// container waits to be started.
 pub const START_SOCKET: &str = "start";
+
+/// How long whoever has made a container's directory tries to get its lock. A `state` that asks whether anybody holds the lock
+/// holds it itself for a moment.
+pub const FIRST_LOCK: Duration = Duration::from_secs(1);
 
 /// How long a command waits for another one that is busy with the container; runc waits as long.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -43,7 +53,7 @@ const CONFIG: &str = "config.json";
 #[derive(Debug)]
 pub struct Store {
     path: PathBuf,
-    dir: Option<OwnedFd>,
+    dir: Option<Arc<OwnedFd>>,
 }
 
 impl Store {
@@ -51,7 +61,7 @@ impl Store {
     /// there decides which processes are killed.
     pub fn open(path: &Path) -> Result<Self> {
         let dir = open_root(path).with_context(|| format!("open state root {}", path.display()))?;
-        Ok(Self { path: path.to_owned(), dir })
+        Ok(Self { path: path.to_owned(), dir: dir.map(Arc::new) })
     }
 
     /// The state root.
@@ -73,10 +83,9 @@ impl Store {
             }
             other => other.with_context(|| format!("mkdir {}", self.path.join(id.as_str()).display()))?,
         }
-        // `delete --force` may clear the directory before the lock is taken; then the lock says so. A `state` that asks
-        // whether anybody holds the lock holds it itself for a moment.
+        // `delete --force` may clear the directory before the lock is taken; then the lock says so.
         let locked = self.entry(id).and_then(|mut entry| {
-            entry.lock(Duration::from_secs(1))?;
+            entry.lock(FIRST_LOCK)?;
             Ok(entry)
         });
         locked.map_err(|error| match error.is(Kind::NoContainer) {
@@ -137,13 +146,13 @@ impl Store {
     fn make_root(&mut self) -> Result<()> {
         if self.dir.is_none() {
             DirBuilder::new().recursive(true).mode(0o700).create(&self.path).context("mkdir")?;
-            self.dir = open_root(&self.path)?;
+            self.dir = open_root(&self.path)?.map(Arc::new);
         }
         Ok(())
     }
 
-    fn root(&self, id: &ContainerId) -> Result<BorrowedFd<'_>> {
-        self.dir.as_ref().map(AsFd::as_fd).ok_or_else(|| missing(id))
+    fn root(&self, id: &ContainerId) -> Result<&Arc<OwnedFd>> {
+        self.dir.as_ref().ok_or_else(|| missing(id))
     }
 
     fn entry(&self, id: &ContainerId) -> Result<Entry> {
@@ -154,8 +163,7 @@ impl Store {
             other => other.with_context(|| format!("open {}", path.display()))?,
         };
         ours(&dir).with_context(|| format!("open {}", path.display()))?;
-        let root = root.try_clone_to_owned().context("duplicate the state root's descriptor")?;
-        Ok(Entry { id: id.clone(), path, root, dir, lock: None })
+        Ok(Entry { id: id.clone(), path, root: Arc::clone(root), dir, lock: None })
     }
 }
 
@@ -212,7 +220,7 @@ fn missing(id: &ContainerId) -> Error {
 pub struct Entry {
     id: ContainerId,
     path: PathBuf,
-    root: OwnedFd,
+    root: Arc<OwnedFd>,
     dir: OwnedFd,
     lock: Option<Lock>,
 }
@@ -387,12 +395,13 @@ impl Entry {
 
     fn read(&self, name: &str) -> Result<Option<Vec<u8>>> {
         let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let mut file = match openat(&self.dir, name, flags, Mode::empty()) {
+        let file = match openat(&self.dir, name, flags, Mode::empty()) {
             Err(Errno::ENOENT) => return Ok(None),
-            other => File::from(other.with_context(|| format!("open {}/{name}", self.path.display()))?),
+            other => other.with_context(|| format!("open {}/{name}", self.path.display()))?,
         };
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).with_context(|| format!("read {}/{name}", self.path.display()))?;
+        let mut bytes = Vec::with_capacity(4096);
+        fd::read_all(file.as_fd(), &mut bytes)
+            .with_context(|| format!("read {}/{name}", self.path.display()))?;
         Ok(Some(bytes))
     }
 

@@ -57,6 +57,24 @@ pub fn close_copy(fd: BorrowedFd<'_>) -> Result<()> {
     close_range(fd, fd, 0)
 }
 
+/// Reads from where the descriptor stands to the end, to behind what `bytes` has, by read(2) alone: files of the kernel's own
+/// have no size that could be asked for. `bytes` keeps its capacity where that is enough.
+pub fn read_all(fd: BorrowedFd<'_>, bytes: &mut Vec<u8>) -> nix::Result<()> {
+    loop {
+        bytes.reserve(32);
+        let room = bytes.spare_capacity_mut();
+        // SAFETY: the kernel writes to `room`, as many bytes as it has at most.
+        let got = unsafe { libc::read(fd.as_raw_fd(), room.as_mut_ptr().cast(), room.len()) };
+        match Errno::result(got).map(isize::cast_unsigned) {
+            Ok(0) => return Ok(()),
+            // SAFETY: read(2) has filled that many.
+            Ok(got) => unsafe { bytes.set_len(bytes.len() + got) },
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+}
+
 /// The number that the next new descriptor of this process will get, open(2): the lowest that is free.
 pub fn lowest_free() -> Result<RawFd> {
     let probe =

@@ -1,13 +1,13 @@
 //! procfs, read and written through one verified handle (CVE-2019-16884, CVE-2025-52881: a path below /proc is only as
 //! good as the mounts over it, so no other way in exists in this program).
 
-use super::{openat, pidfd};
+use super::{fd, openat, pidfd};
 use crate::error::{Context, Error, Result};
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 use std::{
     cell::Cell,
     fs::File,
-    io::{Read, Write},
+    io::Write,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
 };
 
@@ -57,12 +57,19 @@ impl Proc {
             .with_context(|| format!("open the {name} namespace of process {pid}"))
     }
 
+    /// The inode number of a namespace, which tells it from every other of its kind (namespaces(7)).
+    pub fn namespace_inode(&self, pid: &str, name: &str) -> Result<u64> {
+        let directory = self.open_file(&format!("{pid}/ns"), libc::O_PATH | libc::O_DIRECTORY)?;
+        let stat = nix::sys::stat::fstatat(&directory, name, nix::fcntl::AtFlags::empty());
+        stat.map(|stat| stat.st_ino).with_context(|| format!("stat the {name} namespace of process {pid}"))
+    }
+
     /// The contents of a file, `1234/status` for instance.
     pub fn read(&self, path: &str) -> Result<Vec<u8>> {
         // What is read here is a page at most, nearly always.
         let mut bytes = Vec::with_capacity(4096);
-        let mut file = File::from(self.open_file(path, libc::O_RDONLY)?);
-        file.read_to_end(&mut bytes).with_context(|| format!("read /proc/{path}"))?;
+        let file = self.open_file(path, libc::O_RDONLY)?;
+        fd::read_all(file.as_fd(), &mut bytes).with_context(|| format!("read /proc/{path}"))?;
         Ok(bytes)
     }
 
@@ -118,16 +125,16 @@ impl Proc {
         }
     }
 
-    /// The caller's /proc/PID/status.
-    pub fn own_status(&self) -> Result<String> {
-        let text = self.read_text(&format!("{}/status", self.own()?))?;
+    /// The status of the caller, whose directory is `own`.
+    pub fn own_status(&self, own: &str) -> Result<String> {
+        let text = self.read_text(&format!("{own}/status"))?;
         self.depth.set(Some(numbers(&text).len().saturating_sub(1)));
         Ok(text)
     }
 
     fn depth(&self) -> Result<usize> {
         if self.depth.get().is_none() {
-            self.own_status()?;
+            self.own_status(&self.own()?)?;
         }
         Ok(self.depth.get().unwrap_or_default())
     }

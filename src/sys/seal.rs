@@ -3,7 +3,10 @@
 
 use super::{check, check_fd, exec, openat, proc::Proc, show};
 use crate::error::{Context, Error, Result};
-use nix::sys::stat::FileStat;
+use nix::{
+    fcntl::AtFlags,
+    sys::stat::{FileStat, fstatat},
+};
 use std::{
     ffi::CString,
     fs::File,
@@ -16,22 +19,32 @@ use std::{
 const NAME: &std::ffi::CStr = c"urun";
 const SEALS: i32 = libc::F_SEAL_SEAL | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_WRITE;
 
+/// The program's directory in the verified procfs, whose `exe` is its file.
+#[derive(Debug)]
+pub struct Program(OwnedFd);
+
+impl Program {
+    /// The running one.
+    pub fn own(proc: &Proc) -> Result<Self> {
+        proc.open_file(&proc.own()?, libc::O_PATH | libc::O_DIRECTORY).map(Self)
+    }
+
+    /// Owner and mode of its file.
+    pub fn stat(&self) -> Result<FileStat> {
+        fstatat(&self.0, "exe", AtFlags::empty()).context("stat the program's own file")
+    }
+
+    /// Its file.
+    pub fn open(&self) -> Result<Image> {
+        openat::through_link(self.0.as_fd(), "exe").map(Image).context("open the program's own file")
+    }
+}
+
 /// The file of the running program.
 #[derive(Debug)]
 pub struct Image(OwnedFd);
 
 impl Image {
-    /// Opens it through the verified procfs.
-    pub fn open(proc: &Proc) -> Result<Self> {
-        let own = proc.open_file(&proc.own()?, libc::O_PATH | libc::O_DIRECTORY)?;
-        openat::through_link(own.as_fd(), "exe").map(Self).context("open the program's own file")
-    }
-
-    /// Owner and mode.
-    pub fn stat(&self) -> Result<FileStat> {
-        nix::sys::stat::fstat(&self.0).context("stat the program's own file")
-    }
-
     /// Whether it is sealed already: a copy made by [`Image::run_sealed_copy`].
     pub fn is_sealed(&self) -> bool {
         // SAFETY: F_GET_SEALS takes no further argument; on a file that has no seals it fails with EINVAL.
