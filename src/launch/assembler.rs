@@ -77,7 +77,8 @@ impl Assembler<'_> {
         }
         let pids =
             if plan.namespaces.has(NamespaceKind::Pid) { pidfd::pid_namespace(init.as_fd()) } else { None };
-        let assembled = mount::assemble(&plan.mounts, sources.with_pid_namespace(pids), None)?;
+        let assembled =
+            mount::assemble(&plan.mounts, sources.with_pid_namespace(pids), mount::Lookup::Kernel)?;
         if !plan.hooks.create_runtime.is_empty() {
             self.ask(&FromAssembler::Hooks)?;
         }

@@ -10,7 +10,7 @@ use nix::{
     fcntl::{AT_FDCWD, AtFlags, OFlag},
     sys::stat::{Mode, fstatat},
 };
-use std::{io::Read, os::fd::AsFd, path::Path};
+use std::{io::Read, path::Path};
 
 /// How much of a program is read: a page, where headers and `#!` lines are.
 const HEAD: u64 = 4096;
@@ -63,9 +63,8 @@ fn head(path: &str) -> Vec<u8> {
 fn read_head(path: &str) -> Result<Vec<u8>> {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let root = nix::fcntl::open("/", flags, Mode::empty())?;
-    let lookup = Lookup::probe(root.as_fd())?;
     let mut bytes = Vec::new();
-    let Some(file) = Rootfs::new(root, lookup).open_file(&std::path::absolute(path)?)? else {
+    let Some(file) = Rootfs::new(root, Lookup::Kernel).open_file(&std::path::absolute(path)?)? else {
         return Ok(bytes);
     };
     file.take(HEAD).read_to_end(&mut bytes)?;

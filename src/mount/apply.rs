@@ -81,19 +81,18 @@ pub(super) struct Assembler {
 
 /// Assembles the root file system in the current mount namespace, which the runtime's user namespace owns and whose tree is
 /// private. The caller has one thread; its file system ids are those of the container's root outside, with all capabilities
-/// kept, so that whatever is created belongs to the container's root. `lookup` says how paths in the container are resolved;
-/// absent means that it is tried out.
-pub fn assemble(plan: &Plan, sources: Sources, lookup: Option<Lookup>) -> Result<Assembled> {
+/// kept, so that whatever is created belongs to the container's root. `lookup` says how paths in the container are resolved
+/// as long as the kernel lets them be.
+pub fn assemble(plan: &Plan, sources: Sources, lookup: Lookup) -> Result<Assembled> {
     let before = umask(Mode::empty());
     let assembled = run(plan, sources, lookup);
     umask(before);
     assembled
 }
 
-fn run(plan: &Plan, sources: Sources, lookup: Option<Lookup>) -> Result<Assembled> {
+fn run(plan: &Plan, sources: Sources, lookup: Lookup) -> Result<Assembled> {
     let root = attach_root(plan, sources.rootfs)
         .with_context(|| format!("mount root file system {}", plan.rootfs.display()))?;
-    let lookup = lookup.map_or_else(|| Lookup::probe(root.as_fd()), Ok)?;
     let mut assembler = Assembler::new(Rootfs::new(root, lookup), sources.opened, sources.idmaps);
     assembler.pid_namespace = sources.pid_namespace;
     let remounted = plan.ops.iter().filter_map(|op| match op {

@@ -22,6 +22,7 @@ pub use apply::{Assembled, Root, assemble, change_root, enter_root};
 pub use idmap::filesystem_name;
 pub use op::{Op, Plan, ProcView};
 pub use plan::{Facts, Request, plan};
+pub use root::Lookup;
 pub use source::{Sources, open_sources};
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use nix::{
     },
 };
 use std::{
+    cell::Cell,
     collections::VecDeque,
     ffi::{OsStr, OsString},
     fs::File,
@@ -37,17 +38,6 @@ pub enum Lookup {
     Walk,
 }
 
-impl Lookup {
-    /// Tries out which way there is.
-    pub fn probe(dir: BorrowedFd<'_>) -> Result<Self> {
-        match openat2(dir, b".", libc::O_PATH, resolve::IN_ROOT) {
-            Ok(_) => Ok(Self::Kernel),
-            Err(error) if is_turned_down(&error) => Ok(Self::Walk),
-            Err(error) => Err(error),
-        }
-    }
-}
-
 /// What is made of a missing last component.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Missing {
@@ -61,36 +51,56 @@ pub enum Missing {
 #[derive(Debug)]
 pub struct Rootfs {
     fd: OwnedFd,
-    lookup: Lookup,
+    lookup: Cell<Lookup>,
 }
 
 impl Rootfs {
-    /// Takes the root directory.
+    /// Takes the root directory. Where the kernel turns [`Lookup::Kernel`] down, it becomes [`Lookup::Walk`].
     pub fn new(fd: OwnedFd, lookup: Lookup) -> Self {
-        Self { fd, lookup }
+        Self { fd, lookup: Cell::new(lookup) }
     }
 
     /// The object at `path`, O_PATH; magic links (`/proc/self/exe`) lead nowhere.
     pub fn find(&self, path: &Path, link: Link) -> Result<OwnedFd> {
-        match self.lookup {
-            Lookup::Kernel => self.find_by_kernel(path, link),
-            Lookup::Walk => self.walk(path, link, None),
-        }
+        let (name, flags, rules) = by_kernel(path, link);
+        self.look(
+            || openat2(self.fd.as_fd(), name, libc::O_PATH | flags, rules),
+            || self.walk(path, link, None),
+        )
         .with_context(|| format!("find {} in the root file system", path.display()))
     }
 
     /// As [`Rootfs::find`]; none where there is nothing.
     pub fn find_existing(&self, path: &Path, link: Link) -> Result<Option<OwnedFd>> {
-        // Most masks name what this kernel does not have.
-        if self.lookup == Lookup::Kernel {
-            let (name, flags, rules) = by_kernel(path, link);
-            return find(self.fd.as_fd(), name, libc::O_PATH | flags, rules)
-                .with_context(|| format!("find {} in the root file system", path.display()));
+        let (name, flags, rules) = by_kernel(path, link);
+        self.look(
+            || find(self.fd.as_fd(), name, libc::O_PATH | flags, rules),
+            || match self.walk(path, link, None) {
+                Err(error) if matches!(error.errno(), Some(libc::ENOENT | libc::ENOTDIR)) => Ok(None),
+                found => found.map(Some),
+            },
+        )
+        .with_context(|| format!("find {} in the root file system", path.display()))
+    }
+
+    /// Looks in the one way, or in the other where the kernel turns the one down.
+    fn look<T>(&self, kernel: impl Fn() -> Result<T>, walk: impl Fn() -> Result<T>) -> Result<T> {
+        if self.lookup.get() == Lookup::Walk {
+            return walk();
         }
-        match self.find(path, link) {
-            Err(error) if matches!(error.errno(), Some(libc::ENOENT | libc::ENOTDIR)) => Ok(None),
-            found => found.map(Some),
+        match kernel() {
+            Err(error) if is_turned_down(&error) && self.is_without_openat2() => {
+                self.lookup.set(Lookup::Walk);
+                walk()
+            }
+            found => found,
         }
+    }
+
+    /// Whether it is the call that is turned down, and not what it was asked for.
+    fn is_without_openat2(&self) -> bool {
+        let asked = openat2(self.fd.as_fd(), b".", libc::O_PATH, resolve::IN_ROOT);
+        asked.is_err_and(|error| is_turned_down(&error))
     }
 
     /// The regular file at `path`, opened for reading; none where there is nothing. Whatever else is there is not opened, for
@@ -107,12 +117,12 @@ impl Rootfs {
         }
         let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
         let (name, _, rules) = by_kernel(path, Link::Follow);
-        let file = match self.lookup {
-            Lookup::Kernel => openat2(self.fd.as_fd(), name, flags.bits(), rules)?,
+        let file = self.look(
+            || openat2(self.fd.as_fd(), name, flags.bits(), rules),
             // What the plain path leads to has to be what the walk has led to.
-            Lookup::Walk => openat(&self.fd, name, flags, Mode::empty())
-                .with_context(|| format!("open {} in the root file system", path.display()))?,
-        };
+            || Ok(openat(&self.fd, name, flags, Mode::empty())?),
+        );
+        let file = file.with_context(|| format!("open {} in the root file system", path.display()))?;
         if place(&file)? != seen {
             crate::bail!("{} in the root file system has just been replaced", path.display());
         }
@@ -124,11 +134,6 @@ impl Rootfs {
     pub fn create(&self, path: &Path, link: Link, missing: Missing) -> Result<OwnedFd> {
         self.walk(path, link, Some(missing))
             .with_context(|| format!("create {} in the root file system", path.display()))
-    }
-
-    fn find_by_kernel(&self, path: &Path, link: Link) -> Result<OwnedFd> {
-        let (name, flags, rules) = by_kernel(path, link);
-        openat2(self.fd.as_fd(), name, libc::O_PATH | flags, rules)
     }
 
     /// Resolves `path` with one openat(2) per component. `..` goes back along the descriptors that led here, so nothing

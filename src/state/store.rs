@@ -301,9 +301,10 @@ impl Entry {
         })
     }
 
-    /// Stores the config.json that the container is created with, exactly as it was read.
+    /// Stores the config.json that the container is created with, exactly as it was read. Once, before the record names an init:
+    /// until then nobody looks.
     pub fn save_config(&self, bytes: &[u8]) -> Result<()> {
-        self.write(CONFIG, bytes)
+        self.write_new(CONFIG, bytes).with_context(|| format!("write {}/{CONFIG}", self.path.display()))
     }
 
     /// Where `create` binds the socket on which the container waits for its start.
@@ -410,18 +411,22 @@ impl Entry {
         static COUNTER: AtomicU32 = AtomicU32::new(0);
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
         let temporary = format!("{name}.{}.{number}", std::process::id());
-        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let step = || format!("write {}/{name}", self.path.display());
-        let fd =
-            openat(&self.dir, temporary.as_str(), flags, Mode::S_IRUSR | Mode::S_IWUSR).with_context(step)?;
-        let written = File::from(fd).write_all(bytes).with_context(step);
-        let placed = written
-            .and_then(|()| renameat(&self.dir, temporary.as_str(), &self.dir, name).with_context(step));
+        let placed = self
+            .write_new(&temporary, bytes)
+            .and_then(|()| Ok(renameat(&self.dir, temporary.as_str(), &self.dir, name)?))
+            .with_context(step);
         if placed.is_err() {
             // The first failure is the one to tell; `remove` sweeps whatever stays behind.
             let _ = unlinkat(&self.dir, temporary.as_str(), UnlinkatFlags::NoRemoveDir);
         }
         placed
+    }
+
+    fn write_new(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let fd = openat(&self.dir, name, flags, Mode::S_IRUSR | Mode::S_IWUSR)?;
+        Ok(File::from(fd).write_all(bytes)?)
     }
 }
 

@@ -14,6 +14,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod budget;
 mod errnos;
 mod facts;
 mod furniture;

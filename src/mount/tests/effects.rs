@@ -35,14 +35,14 @@ pub(super) fn scratch(test: impl FnOnce(&Path)) {
 }
 
 pub(super) fn assembled(config: &Config, request: &Request, facts: &Facts) -> Result<Assembled> {
-    assembled_in(config, request, facts, None)
+    assembled_in(config, request, facts, Lookup::Kernel)
 }
 
 pub(super) fn assembled_in(
     config: &Config,
     request: &Request,
     facts: &Facts,
-    lookup: Option<Lookup>,
+    lookup: Lookup,
 ) -> Result<Assembled> {
     let plan = plan(config, request, facts)?;
     let sources = open_sources(&plan, &Proc::open()?)?;

@@ -44,7 +44,7 @@ fn both(test: impl Fn(&Path, Lookup)) {
 }
 
 fn run(config: &Config, request: &Request, lookup: Lookup) -> Result<Assembled> {
-    assembled_in(config, request, &facts(), Some(lookup))
+    assembled_in(config, request, &facts(), lookup)
 }
 
 #[test]
