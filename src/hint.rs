@@ -103,6 +103,19 @@ const TABLE: &[Row] = &[
         )],
     },
     Row {
+        words: &["make the mount namespace private"],
+        errnos: &[libc::EINVAL],
+        remedies: &[(
+            ALWAYS,
+            "urun was called in a chroot whose directory is no mount point: make it one before, mount --bind DIR DIR",
+        )],
+    },
+    Row {
+        words: &["pivot_root("],
+        errnos: &[libc::EINVAL],
+        remedies: &[(ALWAYS, "the root of this mount namespace is a ramdisk, which only --no-pivot leaves")],
+    },
+    Row {
         words: &["mounts[", "open source"],
         errnos: &[libc::ENOENT],
         remedies: &[(ALWAYS, "the host has nothing there: make it, or correct the source of this mount")],
@@ -240,6 +253,12 @@ mod tests {
             (Error::syscall("mount_setattr(MOUNT_ATTR_IDMAP)", libc::EPERM), rootless(), Some("rootless")),
             (Error::syscall("mkdir(/sys/fs/cgroup/x)", libc::EACCES), rootless(), Some("Delegate=yes")),
             (Error::syscall("mkdir(/x)", libc::EACCES), rootless(), None),
+            (
+                Error::syscall("mount_setattr()", libc::EINVAL).context("make the mount namespace private"),
+                root(),
+                Some("mount --bind"),
+            ),
+            (Error::syscall("pivot_root(\".\", \".\")", libc::EINVAL), root(), Some("--no-pivot")),
             (Error::syscall("fsopen(\"proc\")", libc::ENOSYS), root(), Some("needs Linux 5.2")),
             (
                 Error::syscall("fsopen(\"proc\")", libc::ENOSYS),

@@ -7,6 +7,10 @@ use std::path::PathBuf;
 pub struct Mount {
     /// The id that statx(2) calls `stx_mnt_id`.
     pub id: u64,
+    /// The id of the mount that it is on.
+    pub parent: u64,
+    /// What of the file system it shows: `/` is all of it.
+    pub root: PathBuf,
     /// Where it is, seen from the root of the process whose table this is.
     pub point: PathBuf,
     /// Options of the mount, not of the file system.
@@ -24,7 +28,9 @@ impl Mount {
         let (mut mount, mut superblock) = (mount.split(' '), superblock.split(' '));
         Some(Self {
             id: mount.next()?.parse().ok()?,
-            point: unescape(mount.nth(3)?).into(),
+            parent: mount.next()?.parse().ok()?,
+            root: unescape(mount.nth(1)?).into(),
+            point: unescape(mount.next()?).into(),
             options: mount.next()?.split(',').map(str::to_owned).collect(),
             fstype: unescape(superblock.next()?),
             parameters: unescape(superblock.nth(1)?),
@@ -60,6 +66,8 @@ mod tests {
         let table = "36 35 98:0 /m /mnt/a\\040b rw,noatime,idmapped shared:1 master:2 - fuse.sshfs /dev/x rw,lowerdir=/a\\134:b\nnonsense\n";
         let expected = Mount {
             id: 36,
+            parent: 35,
+            root: "/m".into(),
             point: "/mnt/a b".into(),
             options: ["rw", "noatime", "idmapped"].map(str::to_owned).into(),
             fstype: "fuse.sshfs".into(),

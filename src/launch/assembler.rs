@@ -83,6 +83,7 @@ impl Assembler<'_> {
             self.ask(&FromAssembler::Hooks)?;
         }
         self.create_container_hooks(&init)?;
+        self.leave_chroot(&init)?;
         mount::enter_root(&assembled, plan.root)?;
         // Last of all: a limit may be so low that the assembly would not have come this far.
         for note in cred::apply::apply(&plan.execution.outside, init.pid, self.setting.proc)? {
@@ -91,6 +92,17 @@ impl Assembler<'_> {
         let terminal: Vec<BorrowedFd<'_>> =
             assembled.terminal.iter().flat_map(|it| [it.master.as_fd(), it.slave.as_fd()]).collect();
         self.runtime.say_with(&FromAssembler::Assembled(assembled.proc), &terminal)
+    }
+
+    /// The root file system has to become the root of the mount namespace itself: whoever joins the namespace later (exec) begins
+    /// there, and so does root inside. Only now, because hooks know the paths of the chroot.
+    fn leave_chroot(&self, init: &Child) -> Result<()> {
+        if !self.setting.plan.namespaces.may_begin_in_a_chroot() {
+            return Ok(());
+        }
+        sys::ns::setns(init.as_fd(), libc::CLONE_NEWNS).context("leave the caller's chroot")?;
+        // So far only what is below the chroot is.
+        sys::mount::make_all_private().context("make the mount namespace private")
     }
 
     fn namespace(&self, init: &Child, kind: &str) -> Result<OwnedFd> {

@@ -131,6 +131,10 @@ impl Init<'_> {
         if plan.namespaces.mounts == Mounts::Locked {
             sys::ns::unshare(libc::CLONE_NEWNS).context("make the container's own mount namespace")?;
         }
+        if plan.namespaces.may_begin_in_a_chroot() {
+            let own = sys::pidfd::open(own_pid())?;
+            return sys::ns::setns(own.as_fd(), libc::CLONE_NEWNS).context("enter the root file system");
+        }
         match plan.root {
             mount::Root::Pivot => nix::unistd::chdir("/").context("chdir /"),
             // The root file system lies over /, and only `..` steps up to what lies over a root.

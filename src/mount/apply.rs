@@ -217,7 +217,7 @@ fn set_read_only(mount: BorrowedFd<'_>, flags: i32) -> Result<()> {
 }
 
 /// An empty directory that nobody can write to, detached.
-fn empty_directory() -> Result<OwnedFd> {
+pub(super) fn empty_directory() -> Result<OwnedFd> {
     let tmpfs = Configuration::open("tmpfs")?;
     tmpfs.flag("ro")?;
     let locked = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC;
@@ -260,8 +260,8 @@ pub fn enter_root(assembled: &Assembled, how: Root) -> Result<()> {
 fn move_over(root: BorrowedFd<'_>) -> Result<()> {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let old = nix::fcntl::open("/", flags, Mode::empty()).context("open /")?;
-    super::old_root::hide_kernel_views(root)?;
     mount::attach(root, old.as_fd())?;
+    super::old_root::hide_kernel_views(root)?;
     change_root(root)
 }
 

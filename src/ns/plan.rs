@@ -206,6 +206,12 @@ impl Namespaces {
         !self.joins.is_empty() || self.time.is_some() || matches!(self.user, User::Joined(_))
     }
 
+    /// Whether the caller may be in a chroot, that is, have another root than its mount namespace: the kernel makes no user
+    /// namespace there (clone(2), EPERM), and who joins a mount namespace has its root.
+    pub fn may_begin_in_a_chroot(&self) -> bool {
+        !matches!(self.user, User::New(_)) && self.mounts != Mounts::Joined
+    }
+
     /// Whether the container has this namespace apart from the runtime's.
     pub fn has(&self, kind: NamespaceKind) -> bool {
         match kind {

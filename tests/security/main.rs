@@ -20,6 +20,7 @@ mod image;
 mod keys;
 mod leaks;
 mod nested;
+mod old_root;
 mod paths;
 mod pods;
 mod powers;
