@@ -12,6 +12,8 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod hooks;
+
 use common::*;
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,7 +1,8 @@
 //! Tests of the module above.
 
 use super::*;
-use crate::spec::config::Hook;
+use crate::{spec::config::Hook, sys};
+use nix::{libc, sched::CloneFlags};
 use std::{path::PathBuf, process::Command, time::Duration};
 
 /// A directory that goes away with the test.
@@ -223,4 +224,34 @@ fn hooks_run_in_order_and_stop_at_the_first_failure_unless_tolerated() {
     assert_eq!(dir.read("out"), "1\n2\n");
     let failed = run_tolerant(&hooks(), b"{}", &dir.setting());
     assert_eq!((failed.len(), dir.read("out").as_str()), (1, "1\n2\n1\n2\n3\n"));
+}
+
+/// A program that was started before its descriptor was asked for ran on alone.
+#[test]
+fn a_hook_needs_no_pidfd_open() {
+    for errno in [libc::EPERM, libc::ENOSYS] {
+        let dir = Dir::new(&format!("pidfd-{errno}"));
+        let child = sys::scratch::child(CloneFlags::empty(), || {
+            sys::seccomp::set_filter(&refusing(libc::SYS_pidfd_open, errno), 0)?;
+            assert_eq!(sys::pidfd::open(1).unwrap_err().errno(), Some(errno));
+            run_all(&shell("sleep 0.1; echo done"), b"", &dir.setting())?;
+            let failed = run_all(&shell("exit 3"), b"", &dir.setting()).unwrap_err();
+            let late = run_all(&programs("/bin/sleep", &["sleep", "20"], Some(50)), b"", &dir.setting())
+                .unwrap_err();
+            // Every process has been waited for.
+            assert_eq!(nix::sys::wait::wait(), Err(Errno::ECHILD));
+            Ok(format!("{}{failed}; {late}", dir.read("out")))
+        })
+        .report();
+        let told = "done\nrun hooks.prestart[0] (/bin/sh): exit status 3; run hooks.prestart[0] (/bin/sleep): killed after its timeout of 50ms";
+        assert_eq!(child, told, "{errno}");
+    }
+}
+
+/// A filter that answers one call of this program's architecture with an errno.
+fn refusing(call: libc::c_long, errno: i32) -> [libc::sock_filter; 4] {
+    let step = |code, jf, k| libc::sock_filter { code, jt: 0, jf, k };
+    let number = u32::try_from(call).unwrap();
+    let refuse = libc::SECCOMP_RET_ERRNO | errno.cast_unsigned();
+    [step(0x20, 0, 0), step(0x15, 1, number), step(0x06, 0, refuse), step(0x06, 0, libc::SECCOMP_RET_ALLOW)]
 }
