@@ -73,7 +73,7 @@ impl Plan {
         for op in &self.before {
             add(Actor::Stage, "inherited", op.to_string());
         }
-        let kinds: Vec<_> = self.joins.iter().map(|kind| explain::word(*kind)).collect();
+        let kinds: Vec<_> = self.joins.iter().map(|kind| kind.word()).collect();
         add(Actor::Stage, "join", format!("join the container's namespaces: {}", kinds.join(" ")));
         add(Actor::Stage, "birth", "give birth to the process".to_owned());
         for op in &self.execution.outside {

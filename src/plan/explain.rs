@@ -115,7 +115,7 @@ impl Steps<'_> {
             self.stage();
         }
         self.actor = if spaces.needs_stage() { Actor::Stage } else { Actor::Assembler };
-        let mut kinds: Vec<_> = spaces.new.iter().map(|kind| word(*kind)).collect();
+        let mut kinds: Vec<_> = spaces.new.iter().map(|kind| kind.word()).collect();
         kinds.extend((spaces.mounts == Mounts::Unlocked).then_some("mount"));
         let user = matches!(spaces.user, User::New(_)) && !spaces.needs_stage();
         kinds.extend(user.then_some("user"));
@@ -129,7 +129,7 @@ impl Steps<'_> {
         let spaces = &self.plan.namespaces;
         self.actor = Actor::Stage;
         for join in &spaces.joins {
-            self.add("join", format_args!("join {} namespace {}", word(join.kind), join.path.display()));
+            self.add("join", format_args!("join {} namespace {}", join.kind, join.path.display()));
         }
         match &spaces.user {
             User::Base => {}
@@ -287,20 +287,6 @@ pub(super) fn write(f: &mut Formatter<'_>, steps: &[Step]) -> fmt::Result {
         step.text.lines().try_for_each(|line| writeln!(f, "  {line}"))?;
     }
     Ok(())
-}
-
-/// As config.json calls it.
-pub(super) fn word(kind: NamespaceKind) -> &'static str {
-    match kind {
-        NamespaceKind::Pid => "pid",
-        NamespaceKind::Network => "network",
-        NamespaceKind::Mount => "mount",
-        NamespaceKind::Ipc => "ipc",
-        NamespaceKind::Uts => "uts",
-        NamespaceKind::User => "user",
-        NamespaceKind::Cgroup => "cgroup",
-        NamespaceKind::Time => "time",
-    }
 }
 
 struct Text<'a>(&'a Maps);

@@ -4,7 +4,7 @@ use super::proc_mount::{self, ProcMount};
 use crate::{
     bail,
     error::{Error, Result},
-    spec::{Config, Mount, MountKind, NamespaceKind, Process, mount::Parameter},
+    spec::{Config, Mount, MountKind, NamespaceKind, Process, Sysctl, mount::Parameter},
 };
 use std::path::Path;
 
@@ -14,7 +14,7 @@ pub const ANNOTATION: &str = "io.urun.hardened";
 /// A user namespace whose limit is 0 lets nobody inside nest another one, with which an unprivileged process would get every
 /// capability and with them the parts of the kernel that only root talks to otherwise (user_namespaces(7),
 /// namespaces(7), "The /proc/sys/user directory").
-const NO_NESTING: (&str, &str) = ("user.max_user_namespaces", "0");
+const NO_NESTING: &str = "0";
 
 /// Where the flag, else the annotation, asks for it, puts what a hardened container is in place of what config.json says. Whether
 /// it was asked for. `proc_mount` is what was chosen about /proc.
@@ -56,7 +56,7 @@ fn harden(config: &mut Config, proc_mount: Option<ProcMount>) -> Result<()> {
             proc_mount::ANNOTATION
         )));
     }
-    config.linux.sysctl.insert(NO_NESTING.0.to_owned(), NO_NESTING.1.to_owned());
+    config.linux.sysctl.insert(Sysctl::max_user_namespaces(), NO_NESTING.to_owned());
     if let Some(own) = &mut config.process {
         process(own);
     }
@@ -158,7 +158,7 @@ mod tests {
     #[test]
     fn the_limit_of_the_configuration_gives_way() {
         let limits: Vec<_> = hardened(&json!([])).linux.sysctl.into_iter().collect();
-        assert_eq!(limits, [(NO_NESTING.0.to_owned(), NO_NESTING.1.to_owned())]);
+        assert_eq!(limits, [(Sysctl::max_user_namespaces(), NO_NESTING.to_owned())]);
     }
 
     #[test]

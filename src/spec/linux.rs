@@ -1,6 +1,6 @@
 //! `linux`: namespaces, ids, devices, cgroups and the rest.
 
-use super::{mount::Propagation, seccomp::Seccomp};
+use super::{mount::Propagation, seccomp::Seccomp, sysctl::Sysctl};
 use std::{collections::BTreeMap, path::PathBuf};
 
 /// The `linux` object.
@@ -30,10 +30,8 @@ pub struct Linux {
     pub readonly_paths: Vec<PathBuf>,
     /// `mountLabel`; an empty string counts as absent.
     pub mount_label: Option<String>,
-    /// `sysctl`: keys with dots between their parts and a slash for a dot within one
-    /// (`net.ipv4.conf.eth0/1.forwarding`), so that swapping the two gives the path below /proc/sys. Only keys of
-    /// namespaces that the container has.
-    pub sysctl: BTreeMap<String, String>,
+    /// `sysctl`, of namespaces that the container has.
+    pub sysctl: BTreeMap<Sysctl, String>,
     /// `personality` as the kernel's value, personality(2).
     pub personality: Option<u64>,
     /// `memoryPolicy`.
@@ -81,9 +79,10 @@ pub enum NamespaceKind {
     Mount,
 }
 
-impl std::fmt::Display for NamespaceKind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
+impl NamespaceKind {
+    /// As config.json calls it.
+    pub fn word(self) -> &'static str {
+        match self {
             Self::User => "user",
             Self::Pid => "pid",
             Self::Network => "network",
@@ -92,7 +91,13 @@ impl std::fmt::Display for NamespaceKind {
             Self::Cgroup => "cgroup",
             Self::Time => "time",
             Self::Mount => "mount",
-        })
+        }
+    }
+}
+
+impl std::fmt::Display for NamespaceKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.word())
     }
 }
 

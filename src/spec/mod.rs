@@ -11,6 +11,7 @@ mod node;
 pub mod option;
 mod parse;
 pub mod seccomp;
+pub mod sysctl;
 mod tree;
 pub mod update;
 
@@ -18,3 +19,4 @@ pub use config::{Capabilities, Config, Hook, Hooks, Process, Root, User};
 pub use linux::{IdMap, Linux, Namespace, NamespaceKind};
 pub use mount::{Mount, MountKind};
 pub use parse::{load, load_process, load_resources, number_list};
+pub use sysctl::Sysctl;

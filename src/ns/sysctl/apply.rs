@@ -14,11 +14,11 @@ pub fn apply(ops: &[SysctlOp], proc: &Proc) -> Result<()> {
 fn one(op: &SysctlOp, proc: &Proc) -> Result<()> {
     let (path, value, owner) = match op {
         SysctlOp::DomainName(name) => return crate::sys::ns::set_domainname(name),
-        SysctlOp::Write { path, value, owner } => (path, value.as_bytes(), owner),
+        SysctlOp::Write { name, value, owner } => (format!("sys/{}", name.path()), value.as_bytes(), owner),
     };
-    let Err(error) = proc.write(path, value) else { return Ok(()) };
+    let Err(error) = proc.write(&path, value) else { return Ok(()) };
     match (error.errno(), owner) {
-        (Some(libc::EACCES | libc::EPERM), Some(owner)) => write_as(*owner, proc, path, value),
+        (Some(libc::EACCES | libc::EPERM), Some(owner)) => write_as(*owner, proc, &path, value),
         _ => Err(explained(error)),
     }
 }
@@ -52,7 +52,7 @@ mod tests {
     use crate::{
         cred::plan::tests::mapped,
         ns::sysctl::{Input, plan},
-        spec::NamespaceKind,
+        spec::{NamespaceKind, Sysctl},
         sys::scratch::{Child, child},
     };
     use nix::{
@@ -67,7 +67,7 @@ mod tests {
     fn planned(entries: &[(&str, &str)]) -> crate::ns::sysctl::Writes {
         use NamespaceKind::{Ipc, Network, User, Uts};
         let sysctl: BTreeMap<_, _> =
-            entries.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+            entries.iter().map(|(k, v)| (Sysctl::parse(k).unwrap(), (*v).to_owned())).collect();
         plan(&sysctl, &Input { private: &[Ipc, Network, User, Uts], maps: &mapped() }).unwrap()
     }
 
@@ -87,10 +87,10 @@ mod tests {
 
     fn value(op: &SysctlOp, proc: &Proc) -> Result<String> {
         let path = match op {
-            SysctlOp::Write { path, .. } => path,
-            SysctlOp::DomainName(_) => "sys/kernel/domainname",
+            SysctlOp::Write { name, .. } => format!("sys/{}", name.path()),
+            SysctlOp::DomainName(_) => "sys/kernel/domainname".to_owned(),
         };
-        Ok(format!("{path}={}", proc.read_text(path)?))
+        Ok(format!("{path}={}", proc.read_text(&path)?))
     }
 
     fn join(init: &Child) -> Result<Proc> {

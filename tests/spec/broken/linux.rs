@@ -170,6 +170,16 @@ fn the_rest_of_linux_says_what_is_wrong() {
         ),
         (
             "/linux/sysctl",
+            json!({ "kernel.hostname": "x" }),
+            r#"linux.sysctl["kernel.hostname"]: conflicts with hostname, which is the field to set"#,
+        ),
+        (
+            "/linux/sysctl",
+            json!({ "net.a": "1\n2" }),
+            r#"linux.sysctl["net.a"]: "1\n2" holds a control character"#,
+        ),
+        (
+            "/linux/sysctl",
             json!({ "user.max_pid_namespaces": "1" }),
             r#"linux.sysctl["user.max_pid_namespaces"]: needs a user namespace among linux.namespaces"#,
         ),
