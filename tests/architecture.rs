@@ -292,28 +292,212 @@ fn files_are_short_enough_to_be_read() {
     none(&offences);
 }
 
+/// What looks a path up without a descriptor to start at, as far as the program could come to use it.
+const BY_PATH: &[&str] = &[
+    "fs::canonicalize",
+    "fs::copy",
+    "fs::create_dir",
+    "fs::hard_link",
+    "fs::metadata",
+    "fs::read",
+    "fs::remove_",
+    "fs::rename",
+    "fs::set_permissions",
+    "fs::symlink_metadata",
+    "fs::write",
+    "DirBuilder::",
+    "Dir::open(",
+    "File::create",
+    "File::open(",
+    "File::options(",
+    "OpenOptions::",
+    ".canonicalize(",
+    ".exists()",
+    ".is_dir()",
+    ".is_file()",
+    ".is_symlink()",
+    ".metadata()",
+    "access(",
+    "chdir(",
+    "chmod(",
+    "chown(",
+    "chroot(",
+    "clone_path(",
+    "fcntl::open(",
+    "getxattr(",
+    "lchown(",
+    "mkdir(",
+    "mkfifo(",
+    "mknod(",
+    "mount::mount(",
+    "libc::mount(",
+    "libc::open(",
+    "readlink(",
+    "rename(",
+    "rmdir(",
+    "setxattr(",
+    "stat::lstat(",
+    "stat::stat(",
+    "statfs(",
+    "statvfs(",
+    "symlink(",
+    "umount(",
+    "umount2(",
+    "unlink(",
+    "UnixAddr::new(",
+];
+
+/// Modules that never meet what a container, its image or an ordinary user has made: the command line and what it names (bundle,
+/// config.json, pid file, logs), which is opened with the caller's own rights on the host before there is a container.
+const CALLERS_OWN: &[&str] = &["cli", "cmd", "error", "hint", "lib", "log", "main", "spec"];
+
+/// The calls by path that there are: file, a part of the line, why it is none of the container's paths.
+const OWN_PATHS: &[(&str, &str, &str)] = &[
+    ("cgroup/apply.rs", "/sys/kernel/cgroup/delegate", "of the kernel"),
+    (
+        "cgroup/dir.rs",
+        "fcntl::open(mount,",
+        "a hierarchy of the host's, proven by its file system; all else is beneath it",
+    ),
+    (
+        "cred/enter.rs",
+        "chdir(path)",
+        "process.cwd, by init in its root; where it led is asked of the kernel (CVE-2024-21626)",
+    ),
+    ("hook/run.rs", "fcntl::open(program.path", "hooks of config.json, in the runtime's namespaces"),
+    (
+        "hook/run.rs",
+        "fcntl::open(path, flags",
+        "the output of hooks, which an annotation of config.json names",
+    ),
+    ("host/cgroups.rs", "statfs(ROOT)", "of the kernel"),
+    ("host/cgroups.rs", "fs::read_to_string(&file)", "of the kernel"),
+    ("host/passwd.rs", "/etc/passwd", "the host's own"),
+    ("launch/assembler.rs", "chdir(\"/\")", "no name is looked up"),
+    ("launch/init.rs", "chdir(\"/\")", "no name is looked up"),
+    ("launch/init.rs", "chdir(\"/..\")", "no name is looked up"),
+    ("launch/init.rs", "chroot(\".\")", "no name is looked up"),
+    ("launch/lookup.rs", "statvfs(path)", "words for an error, under the container's identity"),
+    ("lsm/apply.rs", "/sys/module/apparmor", "of the kernel"),
+    ("lsm/apply.rs", "/sys/fs/selinux", "of the kernel"),
+    (
+        "mount/apply.rs",
+        "fcntl::open(&plan.rootfs",
+        "the root's own directory on the host, compared with the root",
+    ),
+    ("mount/apply.rs", "fcntl::open(\"/dev/null\"", "the host's, proven by its number"),
+    ("mount/apply.rs", "fcntl::open(\"/\"", "no name is looked up"),
+    ("mount/apply.rs", "chroot(\".\")", "no name is looked up"),
+    ("mount/apply.rs", "chdir(\"/\")", "no name is looked up"),
+    ("mount/idmap.rs", "fcntl::open(path,", "words for an error: a source of config.json, on the host"),
+    ("mount/attach.rs", "mount::clone_path(", "a control group of the host's"),
+    ("mount/idmap.rs", "clone_path(path,", "words for an error: a source of config.json, on the host"),
+    ("mount/old_root.rs", "fcntl::open(&view.point", "a mount of the host's, proven by its id"),
+    ("mount/overlay.rs", "fcntl::open(\"/\"", "no name is looked up"),
+    ("mount/overlay.rs", "clone_path(path,", "layers of config.json, on the host"),
+    ("mount/overlay.rs", "fcntl::open(path,", "a root of config.json, on the host"),
+    ("mount/root.rs", "fcntl::open(\"/\"", "no name is looked up"),
+    ("mount/proc.rs", "Path::new(\"/proc\")", "the runtime's, proven to be the root of a procfs"),
+    ("mount/source.rs", "clone_path(&", "root and sources of config.json, on the host"),
+    ("ns/apply.rs", "File::open(path)", "namespaces of config.json, before anything is entered"),
+    ("ns/apply.rs", "candidate.is_file()", "newuidmap in an absolute directory of PATH"),
+    ("ns/subid.rs", "fs::read_to_string(path)", "/etc/subuid and /etc/subgid"),
+    (
+        "rdt/apply.rs",
+        "",
+        "resctrl, where nobody but root of the host makes anything; names of groups are checked (`src/rdt/plan.rs`)",
+    ),
+    ("seccomp/notify.rs", "UnixAddr::new(path)", "the agent that config.json names"),
+    ("state/store.rs", "", "the state root, which nobody else may write to (SEC-44)"),
+    ("sys/fd.rs", "fcntl::open(\"/\"", "no name is looked up"),
+    ("sys/mount.rs", "umount2(\".\"", "no name is looked up"),
+    ("sys/mount.rs", "chdir(\"/\")", "no name is looked up"),
+    ("sys/mount.rs", "fcntl::open(\"/\"", "no name is looked up"),
+    ("sys/proc.rs", "fcntl::open(\"/proc\"", "proven to be a procfs; all else is beneath it"),
+    ("sys/socket.rs", "fcntl::open(path,", "the directory of a socket that the caller names"),
+    (
+        "sys/spawn.rs",
+        "chdir(cwd)",
+        "hooks of config.json; the container's own in its root (`startContainer`)",
+    ),
+    ("sys/start.rs", "/dev/null", "the host's, for a caller without standard descriptors"),
+    ("systemd/nsresource.rs", "Path::new(SOCKET).exists()", "of systemd, on the host"),
+    (
+        "tty/apply.rs",
+        "fcntl::open(path",
+        "no link, and proven to be the terminal before it is opened and after",
+    ),
+];
+
+/// The calls of [`BY_PATH`] in a line of code.
+fn by_path(line: &str) -> impl Iterator<Item = &'static str> {
+    let whole = |word: &str, at: usize| {
+        let before = line[..at].chars().next_back().unwrap_or(' ');
+        word.starts_with('.') || !(before.is_alphanumeric() || "_.\"".contains(before))
+    };
+    BY_PATH.iter().copied().filter(move |word| {
+        line.match_indices(word).any(|(at, _)| whole(word, at)) && !line.contains(&format!("fn {word}"))
+    })
+}
+
 #[test]
-fn the_containers_file_system_is_never_touched_by_path() {
-    let by_path = [
-        "std::fs",
-        "fs::read",
-        "fs::write",
-        ".exists()",
-        "canonicalize",
-        "symlink(",
-        "create_dir",
-        "libc::mount(",
-    ];
-    let mut offences = Vec::new();
-    for source in
-        sources().iter().filter(|source| source.module() == "mount" && !source.path.contains("/tests/"))
-    {
+fn sec_10_what_is_not_the_callers_own_is_never_touched_by_path() {
+    let (mut offences, mut met) = (Vec::new(), BTreeSet::new());
+    for source in sources() {
+        if CALLERS_OWN.contains(&source.module()) || is_test(&source.path) {
+            continue;
+        }
+        // Its name would say nothing where it is called.
         let code = source.code();
-        for word in by_path.iter().filter(|word| code.contains(**word)) {
-            offences.push(format!("src/{} has {word}", source.path));
+        let lists = code.split("fcntl::{").skip(1).filter_map(|rest| rest.split('}').next());
+        if code.contains("fcntl::open,")
+            || lists.into_iter().any(|list| first_names(list).contains(&"open".to_owned()))
+        {
+            offences
+                .push(format!("src/{} imports open, which is to be called as nix::fcntl::open", source.path));
+        }
+        for (number, line) in
+            code.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("use "))
+        {
+            let reason =
+                OWN_PATHS.iter().position(|(file, part, _)| source.path == *file && line.contains(part));
+            for word in by_path(line) {
+                match reason {
+                    Some(reason) => _ = met.insert(reason),
+                    None => offences.push(format!(
+                        "src/{}:{}: {word} in: {}",
+                        source.path,
+                        number + 1,
+                        line.trim()
+                    )),
+                }
+            }
         }
     }
+    let dead = (0..OWN_PATHS.len()).filter(|reason| !met.contains(reason));
+    offences.extend(dead.map(|reason| format!("there is no {:?}", OWN_PATHS[reason])));
     none(&offences);
+}
+
+#[test]
+fn the_reader_of_calls_by_path_knows_them_from_those_by_descriptor() {
+    for line in [
+        "fchdir(root)",
+        "fstatfs(&fd)",
+        "openat(dir, name)",
+        "line.truncate(1)",
+        "readlinkat(&proc, \"self\")",
+    ] {
+        assert_eq!(by_path(line).count(), 0, "{line}");
+    }
+    for line in [
+        "nix::unistd::chdir(path)",
+        "std::fs::read_to_string(path)",
+        "path.exists()",
+        "let fd = nix::fcntl::open(p, f)",
+    ] {
+        assert_eq!(by_path(line).count(), 1, "{line}");
+    }
 }
 
 #[test]

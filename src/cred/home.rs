@@ -3,11 +3,8 @@
 //! The file belongs to the image, so it is hostile: it is read up to a bound, only as a regular file, and never to turn
 //! a name into an id (CVE-2016-3697: a user *named* "1000" is nobody to us).
 
-use crate::{
-    error::Result,
-    mount::root::{Lookup, Rootfs},
-};
-use std::{io::Read, os::fd::OwnedFd, path::Path};
+use crate::{error::Result, mount::root::Rootfs};
+use std::{io::Read, path::Path};
 
 /// No passwd file is longer.
 const MOST: u64 = 1 << 20;
@@ -17,16 +14,14 @@ const FALLBACK: &str = "/";
 
 /// The home directory of `uid` below the container's root directory, `/` where its passwd file has none. To be called
 /// by init, in the container. An unreadable or oversized file counts as empty: HOME is a convenience.
-pub fn of(root: OwnedFd, uid: u32) -> String {
+pub fn of(root: &Rootfs, uid: u32) -> String {
     let passwd = read(root).unwrap_or_default();
     find(&passwd, uid).unwrap_or_else(|| FALLBACK.to_owned())
 }
 
-fn read(root: OwnedFd) -> Result<Vec<u8>> {
+fn read(root: &Rootfs) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    let Some(file) = Rootfs::new(root, Lookup::Kernel).open_file(Path::new("/etc/passwd"))? else {
-        return Ok(bytes);
-    };
+    let Some(file) = root.open_file(Path::new("/etc/passwd"))? else { return Ok(bytes) };
     file.take(MOST + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MOST {
         crate::bail!("/etc/passwd of the container is longer than {MOST} bytes");
@@ -53,6 +48,7 @@ fn holds(line: &[u8], uid: u32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mount::root::Lookup;
     use std::fs::File;
 
     #[test]
@@ -85,17 +81,17 @@ mod tests {
         let etc = root.join("etc");
         let passwd = etc.join("passwd");
         std::fs::create_dir_all(&etc).unwrap();
-        let dir = || OwnedFd::from(File::open(&*root).unwrap());
-        assert_eq!(of(dir(), 0), "/");
+        let dir = Rootfs::new(File::open(&*root).unwrap().into(), Lookup::Kernel);
+        assert_eq!(of(&dir, 0), "/");
         nix::unistd::mkfifo(&passwd, nix::sys::stat::Mode::S_IRUSR).unwrap();
-        assert_eq!(of(dir(), 0), "/");
+        assert_eq!(of(&dir, 0), "/");
         std::fs::remove_file(&passwd).unwrap();
         std::os::unix::fs::symlink("/etc/outside", &passwd).unwrap();
         std::fs::write(etc.join("outside"), "root:x:0:0::/inside:\n").unwrap();
-        assert_eq!(of(dir(), 0), "/inside");
+        assert_eq!(of(&dir, 0), "/inside");
         let mut long = b"root:x:0:0::/root:\n".to_vec();
         long.resize(usize::try_from(MOST).unwrap() + 1, b'#');
         std::fs::write(etc.join("outside"), long).unwrap();
-        assert_eq!(of(dir(), 0), "/");
+        assert_eq!(of(&dir, 0), "/");
     }
 }

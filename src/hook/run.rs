@@ -12,7 +12,7 @@ use crate::{
 };
 use nix::{
     errno::Errno,
-    fcntl::{FcntlArg, OFlag, fcntl, open},
+    fcntl::{FcntlArg, OFlag, fcntl},
     poll::{PollFd, PollFlags, poll},
     sys::stat::Mode,
     unistd::pipe2,
@@ -53,7 +53,7 @@ impl std::fmt::Debug for Setting<'_> {
 /// resolves in the runtime namespace").
 pub fn open_all(programs: &mut [Program]) -> Result<()> {
     for program in programs {
-        let fd = open(program.path.as_c_str(), OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty());
+        let fd = nix::fcntl::open(program.path.as_c_str(), OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty());
         program.executable = Some(fd.with_context(|| name(program))?);
     }
     Ok(())
@@ -122,7 +122,7 @@ fn finish(hook: Spawned, in_time: Result<bool>, program: &Program, tail: &str) -
 
 fn append(path: &Path) -> Result<OwnedFd> {
     let flags = OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
-    open(path, flags, Mode::from_bits_truncate(0o600))
+    nix::fcntl::open(path, flags, Mode::from_bits_truncate(0o600))
         .with_context(|| format!("open {} for the output of hooks", path.display()))
 }
 

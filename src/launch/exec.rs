@@ -19,6 +19,7 @@ use super::{
 use crate::{
     cred,
     error::{Context, Error, Result},
+    mount::{op, root::Rootfs},
     ns,
     plan::exec::Plan,
     spec::NamespaceKind,
@@ -33,6 +34,7 @@ use crate::{
 use std::{
     convert::Infallible,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    path::Path,
 };
 
 /// What a process enters the container with: opened before anything is entered.
@@ -209,9 +211,8 @@ fn become_program(process: &mut Process<'_>, plan: &Plan) -> Result<Infallible> 
 
 /// A terminal of the container's own devpts, which belongs to the process's user.
 fn terminal(plan: &Plan) -> Result<Pty> {
-    let flags = nix::fcntl::OFlag::O_PATH | nix::fcntl::OFlag::O_DIRECTORY | nix::fcntl::OFlag::O_CLOEXEC;
-    let devpts = nix::fcntl::open("/dev/pts", flags, nix::sys::stat::Mode::empty())
-        .context("open /dev/pts")
+    let devpts = Rootfs::own()?
+        .find(Path::new("/dev/pts"), op::Link::Refuse)
         .hint("a terminal needs a devpts on /dev/pts among the mounts")?;
     let pty = Pty::open(devpts.as_fd()).context("make a terminal")?;
     let uid = plan.execution.program.as_ref().map_or(0, |program| program.uid);

@@ -3,12 +3,12 @@
 use super::lookup::{is_noexec, words};
 use crate::{
     error::{Error, Result},
-    mount::root::{Lookup, Rootfs},
+    mount::root::Rootfs,
 };
 use nix::{
     errno::Errno,
-    fcntl::{AT_FDCWD, AtFlags, OFlag},
-    sys::stat::{Mode, fstatat},
+    fcntl::{AT_FDCWD, AtFlags},
+    sys::stat::fstatat,
 };
 use std::{io::Read, path::Path};
 
@@ -61,12 +61,8 @@ fn head(path: &str) -> Vec<u8> {
 }
 
 fn read_head(path: &str) -> Result<Vec<u8>> {
-    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    let root = nix::fcntl::open("/", flags, Mode::empty())?;
     let mut bytes = Vec::new();
-    let Some(file) = Rootfs::new(root, Lookup::Kernel).open_file(&std::path::absolute(path)?)? else {
-        return Ok(bytes);
-    };
+    let Some(file) = Rootfs::own()?.open_file(&std::path::absolute(path)?)? else { return Ok(bytes) };
     file.take(HEAD).read_to_end(&mut bytes)?;
     Ok(bytes)
 }

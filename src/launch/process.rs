@@ -9,6 +9,7 @@ use super::{
 use crate::{
     cred,
     error::{Context, Error, Result},
+    mount::root::Rootfs,
     plan::{Execution, Program},
     seccomp,
     sys::{self, gate::Gate, prctl, proc::Proc, signal},
@@ -136,8 +137,5 @@ impl Prepared {
 
 /// From the container's own /etc/passwd.
 fn home(uid: u32) -> Result<String> {
-    let flags = nix::fcntl::OFlag::O_PATH | nix::fcntl::OFlag::O_DIRECTORY | nix::fcntl::OFlag::O_CLOEXEC;
-    let root =
-        nix::fcntl::open("/", flags, nix::sys::stat::Mode::empty()).context("open the container's root")?;
-    Ok(cred::home::of(root, uid))
+    Ok(cred::home::of(&Rootfs::own()?, uid))
 }

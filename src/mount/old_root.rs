@@ -9,11 +9,7 @@ use crate::{
         proc::Proc,
     },
 };
-use nix::{
-    errno::Errno,
-    fcntl::{OFlag, open},
-    sys::stat::Mode,
-};
+use nix::{errno::Errno, fcntl::OFlag, sys::stat::Mode};
 use std::{
     collections::HashMap,
     os::fd::{AsFd, BorrowedFd},
@@ -40,7 +36,7 @@ pub(super) fn hide_kernel_views(root: BorrowedFd<'_>) -> Result<()> {
 /// The kernel looks at the mounts of a namespace, not at paths: a view below a directory that another mount covers counts, and
 /// nothing can be mounted on it there.
 fn hide(view: &Mount) -> Result<()> {
-    let found = open(&view.point, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty());
+    let found = nix::fcntl::open(&view.point, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty());
     match found {
         // A symlink that has taken the place of a directory on the way leads to another mount.
         Ok(found) if mount_of(found.as_fd())? == (view.id, true) => {

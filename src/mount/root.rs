@@ -60,6 +60,13 @@ impl Rootfs {
         Self { fd, lookup: Cell::new(lookup) }
     }
 
+    /// The root directory of the calling process, which is in the container already.
+    pub fn own() -> Result<Self> {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let fd = nix::fcntl::open("/", flags, Mode::empty()).context("open the container's root")?;
+        Ok(Self::new(fd, Lookup::Kernel))
+    }
+
     /// The object at `path`, O_PATH; magic links (`/proc/self/exe`) lead nowhere.
     pub fn find(&self, path: &Path, link: Link) -> Result<OwnedFd> {
         let (name, flags, rules) = by_kernel(path, link);

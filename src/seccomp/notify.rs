@@ -5,7 +5,7 @@
 use crate::{
     bail,
     error::{Context, Result},
-    sys,
+    sys::{self, proc::Proc},
 };
 use nix::{
     errno::Errno,
@@ -57,9 +57,10 @@ pub fn state_document(pid: i32, metadata: Option<&str>, state: &serde_json::Valu
 /// # Errors
 /// The process ended, the deadline passed, or the caller may not ptrace the process.
 pub fn fetch(pidfd: BorrowedFd<'_>, number: RawFd, deadline: Instant) -> Result<OwnedFd> {
+    let proc = Proc::open()?;
     loop {
         match sys::pidfd::getfd(pidfd, number) {
-            Ok(fd) if is_listener(fd.as_fd())? => return Ok(fd),
+            Ok(fd) if is_listener(&proc, fd.as_fd())? => return Ok(fd),
             Ok(_) => {}
             Err(error) if matches!(error.errno(), Some(libc::EBADF | libc::ESRCH)) => {}
             Err(error) => {
@@ -82,10 +83,8 @@ pub fn fetch(pidfd: BorrowedFd<'_>, number: RawFd, deadline: Instant) -> Result<
     }
 }
 
-fn is_listener(fd: BorrowedFd<'_>) -> Result<bool> {
-    let link = format!("/proc/self/fd/{}", fd.as_raw_fd());
-    let target = std::fs::read_link(&link).with_context(|| format!("readlink {link}"))?;
-    Ok(target == Path::new(LISTENER))
+fn is_listener(proc: &Proc, fd: BorrowedFd<'_>) -> Result<bool> {
+    Ok(proc.descriptor(fd)? == Path::new(LISTENER))
 }
 
 /// How long the agent may take to accept the connection and the message.

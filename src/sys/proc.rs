@@ -9,6 +9,7 @@ use std::{
     fs::File,
     io::Write,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    path::PathBuf,
 };
 
 /// The root directory of a procfs, proven to be one.
@@ -137,6 +138,13 @@ impl Proc {
             self.own_status(&self.own()?)?;
         }
         Ok(self.depth.get().unwrap_or_default())
+    }
+
+    /// What the kernel calls the object behind a descriptor of the caller's, as the link in /proc/PID/fd says.
+    pub fn descriptor(&self, fd: BorrowedFd<'_>) -> Result<PathBuf> {
+        let directory = self.open_file(&format!("{}/fd", self.own()?), libc::O_PATH | libc::O_DIRECTORY)?;
+        let link = nix::fcntl::readlinkat(&directory, fd.as_raw_fd().to_string().as_str());
+        link.map(PathBuf::from).with_context(|| format!("readlink /proc/self/fd/{}", fd.as_raw_fd()))
     }
 
     /// The caller's own directory in this procfs, a number even where the caller's pid namespace counts differently.

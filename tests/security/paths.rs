@@ -281,3 +281,24 @@ in_modes! {
         canary.is_untouched();
     }
 }
+
+in_modes! {
+    /// A link in the place of /dev/pts does not lead exec to another devpts that the container has, which may be the host's.
+    [root root_userns rootless_range]
+    fn sec_15_exec_takes_no_terminal_of_another_devpts(mode) {
+        if crate::common::only_ours("others follow it") {
+            return;
+        }
+        let container = Bundle::new(mode)
+            .with(|config| {
+                let mounts = config["mounts"].as_array_mut().unwrap();
+                mounts.iter_mut().find(|mount| mount["destination"] == "/dev/pts").unwrap()["destination"] = json!("/other");
+            })
+            .sh("ln -s /other /dev/pts && echo ready; exec sleep 600")
+            .start();
+        container.wait_for("ready");
+        let socket = console(container.bundle());
+        let flags = ["exec", "--tty", "--detach", "--console-socket", socket.path(), container.id(), "true"];
+        container.bundle().call(&flags).refused_naming(&["/dev/pts", "ELOOP"]);
+    }
+}
