@@ -8,7 +8,10 @@ use super::{
 };
 use crate::{
     error::{Context, Error, Result},
-    sys::{mount, tty::Pty},
+    sys::{
+        mount::{self, Attributes},
+        tty::Pty,
+    },
 };
 use nix::{
     errno::Errno,
@@ -44,6 +47,9 @@ impl Assembler {
                 let target = mount_point(&directory, name)?;
                 let source = self.opened.get_mut(id).map(|source| std::mem::replace(source, Opened::Used));
                 let Some(Opened::Tree(source)) = source else { crate::bail!("source {id} was not opened") };
+                // For an ordinary user the clone is a slave of the host's mount, where that is shared.
+                let private = Attributes { propagation: libc::MS_PRIVATE, ..Attributes::default() };
+                mount::set_attributes(source.as_fd(), private, 0)?;
                 mount::attach(source.as_fd(), target.as_fd())
             }
         }

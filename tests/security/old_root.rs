@@ -125,3 +125,16 @@ fn a_chroot_that_is_no_mount_point_is_called_so() {
     refused.refused_naming(&["make the mount namespace private", "mount --bind"]);
     Traces::none_of(&bundle);
 }
+
+in_modes! {
+    /// As on a machine with systemd. What is bound is no slave: what is mounted on the host's /dev/null later stays there (SEC-90).
+    [root_userns rootless_one rootless_range]
+    fn a_shared_host_passes_no_mount_on_to_devices(mode) {
+        let bundle = Bundle::new(mode).sh("cat /proc/self/mountinfo");
+        bundle.write();
+        let seen = bundle.call_command(prepared(&bundle, &["run", bundle.id()], "mount --make-rshared /; exec \"$@\"")).ok();
+        assert!(seen.stdout.lines().count() > 5, "{seen:?}");
+        let peers: Vec<_> = seen.stdout.lines().filter(|line| line.contains("master:") || line.contains("shared:")).collect();
+        assert!(peers.is_empty(), "{peers:#?}");
+    }
+}
