@@ -89,6 +89,7 @@ const TABLE: &[Row] = &[
         errnos: &[libc::EPERM, libc::ENOSPC, libc::EACCES],
         remedies: USER_NAMESPACE,
     },
+    Row { words: &["give this user no range"], errnos: &[], remedies: SUBORDINATE_IDS },
     Row { words: &["newuidmap"], errnos: &[], remedies: SUBORDINATE_IDS },
     Row { words: &["newgidmap"], errnos: &[], remedies: SUBORDINATE_IDS },
     Row { words: &["uid_map"], errnos: &[libc::EPERM], remedies: SUBORDINATE_IDS },
@@ -253,11 +254,6 @@ mod tests {
             (Error::syscall("mount_setattr(MOUNT_ATTR_IDMAP)", libc::EPERM), rootless(), Some("rootless")),
             (Error::syscall("mkdir(/sys/fs/cgroup/x)", libc::EACCES), rootless(), Some("Delegate=yes")),
             (Error::syscall("mkdir(/x)", libc::EACCES), rootless(), None),
-            (
-                Error::syscall("mount_setattr()", libc::EINVAL).context("make the mount namespace private"),
-                root(),
-                Some("mount --bind"),
-            ),
             (Error::syscall("pivot_root(\".\", \".\")", libc::EINVAL), root(), Some("--no-pivot")),
             (Error::syscall("fsopen(\"proc\")", libc::ENOSYS), root(), Some("needs Linux 5.2")),
             (
@@ -279,6 +275,16 @@ mod tests {
                 _ => panic!("{error}: {hint:?}, expected {expected:?}"),
             }
         }
+    }
+
+    #[test]
+    fn a_sentence_of_ours_is_known_by_its_words() {
+        let chroot =
+            Error::syscall("mount_setattr()", libc::EINVAL).context("make the mount namespace private");
+        assert!(remedy(&chroot, root).unwrap().contains("mount --bind"));
+        let none = Error::new("/etc/subuid and /etc/subgid give this user no range");
+        let facts = || Facts { has_subordinate_ids: false, ..rootless() };
+        assert!(remedy(&none, facts).unwrap().contains("--add-subgids 100000-165535 ann"));
     }
 
     #[test]

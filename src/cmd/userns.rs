@@ -150,9 +150,9 @@ impl Chooser<'_> {
             self.keeps_root(auto, &rootfs)?;
             let pool = Pool::own(self.caller)?;
             if pool.is_empty() {
-                return self.lent(config, auto).context("/etc/subuid and /etc/subgid give this user no range").hint(
-                    "give this user some: `usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER`",
-                );
+                return self
+                    .lent(config, auto)
+                    .context("/etc/subuid and /etc/subgid give this user no range");
             }
             pool
         };

@@ -269,7 +269,7 @@ fn groups(user: &User, input: &Input<'_>) -> Result<Option<InsideOp>> {
         return Ok(None);
     }
     if let Some(gid) = user.additional_gids.iter().find(|gid| input.maps.gid(**gid).is_none()) {
-        return Err(unmapped("process.user.additionalGids", *gid, "gidMappings"));
+        return Err(unmapped_gid("process.user.additionalGids", *gid, input.maps));
     }
     match input.setgroups {
         Setgroups::Allowed => Ok(Some(InsideOp::Groups(user.additional_gids.clone()))),
@@ -287,14 +287,28 @@ fn groups(user: &User, input: &Input<'_>) -> Result<Option<InsideOp>> {
 }
 
 fn outside_ids(user: &User, maps: &idmap::Outside) -> Result<(u32, u32)> {
-    let uid = maps.uid(user.uid).ok_or_else(|| unmapped("process.user.uid", user.uid, "uidMappings"))?;
-    let gid = maps.gid(user.gid).ok_or_else(|| unmapped("process.user.gid", user.gid, "gidMappings"))?;
+    let uid = maps.uid(user.uid).ok_or_else(|| unmapped_uid("process.user.uid", user.uid, maps))?;
+    let gid = maps.gid(user.gid).ok_or_else(|| unmapped_gid("process.user.gid", user.gid, maps))?;
     Ok((uid, gid))
 }
 
-fn unmapped(path: &str, id: u32, list: &str) -> Error {
+/// What can be done about an id that the user namespace lacks; with `userns-remap` of Docker nobody edits config.json.
+fn unmapped_uid(path: &str, uid: u32, maps: &idmap::Outside) -> Error {
+    unmapped(path, uid).hint(format_args!(
+        "use one of the uids that the container has ({}), or add a range to linux.uidMappings, which engines take from /etc/subuid",
+        maps.uids()
+    ))
+}
+
+fn unmapped_gid(path: &str, gid: u32, maps: &idmap::Outside) -> Error {
+    unmapped(path, gid).hint(format_args!(
+        "use one of the gids that the container has ({}), or add a range to linux.gidMappings, which engines take from /etc/subgid",
+        maps.gids()
+    ))
+}
+
+fn unmapped(path: &str, id: u32) -> Error {
     Error::new(format_args!("{path} {id} has no mapping in the container's user namespace"))
-        .hint(format_args!("add a range that holds it to linux.{list}, or use a mapped id"))
 }
 
 /// `MAX_NUMNODES` of the largest kernels.

@@ -66,8 +66,8 @@ pub fn write_base_maps(proc: &Proc, pid: i32, maps: &Maps, writer: Writer) -> Re
         Writer::Tools => {
             // They look the process up in /proc.
             let process = proc.process(pid)?;
-            tool("newuidmap", &process, &maps.uids, "/etc/subuid")?;
-            tool("newgidmap", &process, &maps.gids, "/etc/subgid")
+            tool("newuidmap", &process, &maps.uids)?;
+            tool("newgidmap", &process, &maps.gids)
         }
     }
 }
@@ -190,7 +190,7 @@ fn text(lines: &[IdMap]) -> String {
     lines.iter().map(line).collect::<Vec<_>>().concat()
 }
 
-fn tool(name: &str, process: &str, lines: &[IdMap], file: &str) -> Result<()> {
+fn tool(name: &str, process: &str, lines: &[IdMap]) -> Result<()> {
     let numbers = lines.iter().flat_map(|line| [line.container, line.host, line.size]);
     let program = find(name)?;
     let step = || format!("map ids: run {}", program.display());
@@ -211,9 +211,7 @@ fn tool(name: &str, process: &str, lines: &[IdMap], file: &str) -> Result<()> {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&said).trim().replace('\n', "; ");
-    Err(Error::new(format_args!("map ids: {name} refused the map ({status}): {said}")).hint(
-        format_args!("give this user a range in {file}, for instance with `usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER`"),
-    ))
+    Err(Error::new(format_args!("map ids: {name} refused the map ({status}): {said}")))
 }
 
 /// Where a map tool is. A relative PATH entry is passed over: it would let the caller's directory choose the program.

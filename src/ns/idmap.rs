@@ -33,6 +33,40 @@ impl Outside {
             Self::Mapped { gids, .. } => outside(gids, gid),
         }
     }
+
+    /// The uids that the container has, for a sentence: `0 to 65535`.
+    pub fn uids(&self) -> String {
+        match self {
+            Self::Same => "all".to_owned(),
+            Self::Mapped { uids, .. } => inside(uids),
+        }
+    }
+
+    /// The gids that the container has, as [`Outside::uids`].
+    pub fn gids(&self) -> String {
+        match self {
+            Self::Same => "all".to_owned(),
+            Self::Mapped { gids, .. } => inside(gids),
+        }
+    }
+}
+
+fn inside(lines: &[IdMap]) -> String {
+    let mut ends: Vec<(u32, u32)> =
+        lines.iter().map(|line| (line.container, line.container.saturating_add(line.size - 1))).collect();
+    ends.sort_unstable();
+    ends.dedup_by(|next, range| {
+        let adjoins = range.1.checked_add(1) == Some(next.0);
+        if adjoins {
+            range.1 = next.1;
+        }
+        adjoins
+    });
+    let words = ends.iter().map(|(first, last)| match first == last {
+        true => first.to_string(),
+        false => format!("{first} to {last}"),
+    });
+    words.collect::<Vec<_>>().join(", ")
 }
 
 fn outside(lines: &[IdMap], id: u32) -> Option<u32> {
@@ -55,5 +89,8 @@ mod tests {
         assert_eq!(outside.gid(65_535), Some(165_534));
         assert_eq!(outside.uid(65_536), None);
         assert_eq!(Outside::Same.uid(7), Some(7));
+        assert_eq!(outside.uids(), "0 to 65535");
+        let apart = [(7, 1), (0, 2), (10, 5)].map(|(container, size)| IdMap { container, host: 0, size });
+        assert_eq!(Outside::Mapped { uids: apart.into(), gids: vec![] }.uids(), "0 to 1, 7, 10 to 14");
     }
 }

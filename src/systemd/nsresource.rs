@@ -111,8 +111,8 @@ fn refusal(name: &str, parameters: &Value) -> Error {
         "org.varlink.service.InvalidParameter"
             if matches!(parameters["parameter"].as_str(), Some("type" | "delegateContainerRanges")) =>
         {
-            "that of systemd 257 has no range for ordinary users, that of 262 has; or give this user subordinate ids: \
-             `usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER`"
+            "that of systemd 257 has no range for ordinary users, that of 262 has; or give this user subordinate ids \
+             (usermod --add-subuids and --add-subgids)"
         }
         "io.systemd.NamespaceResource.UserNamespaceInterfaceNotSupported" => {
             "it needs the BPF security module: bpf among the words of lsm= on the kernel's command line"
