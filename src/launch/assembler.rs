@@ -100,7 +100,9 @@ impl Assembler<'_> {
         if !self.setting.plan.namespaces.may_begin_in_a_chroot() {
             return Ok(());
         }
-        sys::ns::setns(init.as_fd(), libc::CLONE_NEWNS).context("leave the caller's chroot")?;
+        sys::ns::setns(init.as_fd(), libc::CLONE_NEWNS)
+            .context("leave the caller's chroot, if it is in one")
+            .hint("this takes CAP_SYS_CHROOT, as every later exec does")?;
         // So far only what is below the chroot is.
         sys::mount::make_all_private().context("make the mount namespace private")
     }

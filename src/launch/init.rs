@@ -132,6 +132,7 @@ impl Init<'_> {
             sys::ns::unshare(libc::CLONE_NEWNS).context("make the container's own mount namespace")?;
         }
         if plan.namespaces.may_begin_in_a_chroot() {
+            // The assembler cannot move a root directory that is none of the namespace's.
             let own = sys::pidfd::open(own_pid())?;
             return sys::ns::setns(own.as_fd(), libc::CLONE_NEWNS).context("enter the root file system");
         }
