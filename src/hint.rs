@@ -104,14 +104,6 @@ const TABLE: &[Row] = &[
         )],
     },
     Row {
-        words: &["make the mount namespace private"],
-        errnos: &[libc::EINVAL],
-        remedies: &[(
-            ALWAYS,
-            "urun was called in a chroot whose directory is no mount point: make it one before, mount --bind DIR DIR",
-        )],
-    },
-    Row {
         words: &["pivot_root("],
         errnos: &[libc::EINVAL],
         remedies: &[(ALWAYS, "the root of this mount namespace is a ramdisk, which only --no-pivot leaves")],
@@ -279,9 +271,6 @@ mod tests {
 
     #[test]
     fn a_sentence_of_ours_is_known_by_its_words() {
-        let chroot =
-            Error::syscall("mount_setattr()", libc::EINVAL).context("make the mount namespace private");
-        assert!(remedy(&chroot, root).unwrap().contains("mount --bind"));
         let none = Error::new("/etc/subuid and /etc/subgid give this user no range");
         let facts = || Facts { has_subordinate_ids: false, ..rootless() };
         assert!(remedy(&none, facts).unwrap().contains("--add-subgids 100000-165535 ann"));

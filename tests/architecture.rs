@@ -374,6 +374,7 @@ const OWN_PATHS: &[(&str, &str, &str)] = &[
     ("host/cgroups.rs", "fs::read_to_string(&file)", "of the kernel"),
     ("host/passwd.rs", "/etc/passwd", "the host's own"),
     ("launch/assembler.rs", "chdir(\"/\")", "no name is looked up"),
+    ("launch/assembler.rs", "fcntl::open(\"/\"", "no name is looked up"),
     ("launch/init.rs", "chdir(\"/\")", "no name is looked up"),
     ("launch/init.rs", "chdir(\"/..\")", "no name is looked up"),
     ("launch/init.rs", "chroot(\".\")", "no name is looked up"),

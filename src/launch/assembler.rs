@@ -22,6 +22,7 @@ use crate::{
         pidfd, prctl,
     },
 };
+use nix::{fcntl::OFlag, sys::stat::Mode};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// The far ends of the runtime's two lines.
@@ -62,7 +63,7 @@ impl Assembler<'_> {
         // In the caller's mount namespace still: a clone made here keeps its propagation peers.
         let sources = mount::open_sources(&plan.mounts, self.setting.proc)?;
         self.enter_mounts()?;
-        sys::mount::make_all_private().context("make the mount namespace private")?;
+        self.make_private().context("make the mount namespace private")?;
         nix::unistd::chdir("/").context("chdir /")?;
         let init = self.make_init(init_link)?;
         self.runtime.say(&FromAssembler::Born(init.pid))?;
@@ -100,11 +101,23 @@ impl Assembler<'_> {
         if !self.setting.plan.namespaces.may_begin_in_a_chroot() {
             return Ok(());
         }
-        sys::ns::setns(init.as_fd(), libc::CLONE_NEWNS)
+        sys::ns::setns(init.as_fd(), libc::CLONE_NEWNS).context("leave the caller's chroot, if it is in one")
+    }
+
+    /// From here on nothing that is mounted reaches another mount namespace; outside the caller's chroot as well, where the root
+    /// file system is moved to.
+    fn make_private(&self) -> Result<()> {
+        if !self.setting.plan.namespaces.may_begin_in_a_chroot() {
+            return sys::mount::make_all_private();
+        }
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let root = nix::fcntl::open("/", flags, Mode::empty()).context("open /")?;
+        let own = pidfd::open(nix::unistd::getpid().as_raw())?;
+        sys::ns::setns(own.as_fd(), libc::CLONE_NEWNS)
             .context("leave the caller's chroot, if it is in one")
             .hint("this takes CAP_SYS_CHROOT, as every later exec does")?;
-        // So far only what is below the chroot is.
-        sys::mount::make_all_private().context("make the mount namespace private")
+        sys::mount::make_all_private()?;
+        mount::change_root(root.as_fd()).context("go back to the caller's root")
     }
 
     fn namespace(&self, init: &Child, kind: &str) -> Result<OwnedFd> {

@@ -265,7 +265,7 @@ fn move_over(root: BorrowedFd<'_>) -> Result<()> {
     change_root(root)
 }
 
-/// What every process has to do by itself after [`Root::MoveMount`].
+/// Changes the root directory of the calling process, which every one has to do by itself after [`Root::MoveMount`].
 pub fn change_root(root: BorrowedFd<'_>) -> Result<()> {
     nix::unistd::fchdir(root).context("enter the root file system")?;
     nix::unistd::chroot(".").context("chroot(\".\")")?;
