@@ -17,6 +17,7 @@ use std::{
     os::fd::AsRawFd,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
 };
 
 /// A child that lives as long as this value.
@@ -34,10 +35,15 @@ pub const MAP: &str = "0 100000 65536";
 /// Forks a child that unshares `flags`, gets [`MAP`] as its id maps where a user namespace is among them, and does its
 /// work. Text it returns is its report; a program it turns into leaves an empty one.
 pub fn child(flags: CloneFlags, work: impl FnOnce() -> Result<String>) -> Child {
+    // A child of another test that is born in between would keep this one's ends open, and this one that one's: neither would
+    // ever hear the end of a report.
+    static BIRTHS: Mutex<()> = Mutex::new(());
+    let births = BIRTHS.lock().unwrap_or_else(PoisonError::into_inner);
     let [ready, go, report, stay] = [(); 4].map(|()| pipe2(nix::fcntl::OFlag::O_CLOEXEC).unwrap());
     // SAFETY: the child uses nothing that another thread could hold a lock of; glibc's allocator works after a fork.
     if let ForkResult::Parent { child } = unsafe { fork() }.unwrap() {
         drop((ready.1, report.1, stay.0));
+        drop(births);
         File::from(ready.0).read_exact(&mut [0]).unwrap();
         if flags.contains(CloneFlags::CLONE_NEWUSER) {
             for map in ["uid_map", "gid_map"] {
@@ -48,6 +54,7 @@ pub fn child(flags: CloneFlags, work: impl FnOnce() -> Result<String>) -> Child 
         return Child { pid: child.as_raw(), report: File::from(report.0), _stay: File::from(stay.1) };
     }
     drop((ready.0, go.1, report.0, stay.1));
+    drop(births);
     let text = born(flags, File::from(ready.1), File::from(go.0)).and_then(|()| {
         let result = catch_unwind(AssertUnwindSafe(work));
         result.unwrap_or_else(|_| Err(Error::new("the child panicked")))
