@@ -112,7 +112,8 @@ impl Assembler<'_> {
         }
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let root = nix::fcntl::open("/", flags, Mode::empty()).context("open /")?;
-        let own = pidfd::open(nix::unistd::getpid().as_raw())?;
+        let proc = self.setting.proc;
+        let own = proc.namespace(&proc.own()?, "mnt")?;
         sys::ns::setns(own.as_fd(), libc::CLONE_NEWNS)
             .context("leave the caller's chroot, if it is in one")
             .hint("this takes CAP_SYS_CHROOT, as every later exec does")?;
