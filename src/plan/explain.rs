@@ -163,8 +163,11 @@ impl Steps<'_> {
             self.add("version 1 group", "move init into its version 1 control groups");
         }
         self.all(&plan.rdt.ops, |_| "resctrl");
+        self.actor = Actor::Init;
+        if plan.namespaces.makes(NamespaceKind::Network) {
+            self.add("loopback", "bring up the loopback device");
+        }
         if plan.namespaces.late_cgroup {
-            self.actor = Actor::Init;
             self.add("cgroup namespace", "make a cgroup namespace");
         }
         self.actor = Actor::Assembler;
@@ -173,9 +176,6 @@ impl Steps<'_> {
             if let Some(value) = value {
                 self.add(name, format_args!("set the {name} to {value}"));
             }
-        }
-        if plan.namespaces.makes(NamespaceKind::Network) {
-            self.add("loopback", "bring up the loopback device");
         }
         self.all(&plan.sysctls.outside, |_| "sysctl outside");
         if let Some((uid, gid)) = plan.creator {

@@ -60,6 +60,7 @@ pub const RULES: &[Rule] = &[
     rule("user namespace", "birth", "the container's user namespace has to own its other namespaces"),
     rule("time namespace", "birth", "its offsets are frozen by the first process"),
     rule("birth", "record", "there is nothing to record before"),
+    rule("birth", "loopback", "it would be the host's"),
     rule("record", "version 1 group", "after a crash, what the record does not name stays for ever"),
     rule("record", "resctrl", "after a crash, what the record does not name stays for ever"),
     rule("version 1 group", "cgroup namespace", "its root is the group in which it is made"),
@@ -68,7 +69,6 @@ pub const RULES: &[Rule] = &[
     // The container's view.
     rule("enter", "host name", "it would be the host's"),
     rule("enter", "domain name", "it would be the host's"),
-    rule("enter", "loopback", "it would be the host's"),
     rule("enter", "sysctl outside", "it would be the host's"),
     rule("enter", "network device", "the device is looked for and set up where it arrives"),
     rule("enter", "mount", "a new file system shows the namespaces of the process that makes it"),
