@@ -267,8 +267,13 @@ impl Crio {
                     output.refused("not running");
                 } else if matches!(launch.argv.last().map(String::as_str), Some("9" | "KILL")) {
                     wait_until("the process has died", || !alive());
-                    // Who is not the first process of a pid namespace may die of the SIGTERM that was sent before.
-                    self.end(id, if was_alive { &[137, 143] } else { &[] });
+                    let expected: &[i32] = match (was_alive, self.is_first(id)) {
+                        (false, _) => &[],
+                        (true, true) => &[137],
+                        // It may die of the SIGTERM that was sent before, which a first process does not.
+                        (true, false) => &[137, 143],
+                    };
+                    self.end(id, expected);
                 }
             }
             "state" => {
@@ -312,6 +317,13 @@ impl Crio {
             .get(id)
             .map(|config| words(&config["process"]["args"]).join(" "))
             .unwrap_or_default()
+    }
+
+    /// Whether the container's program is the first process of its pid namespace.
+    fn is_first(&self, id: &str) -> bool {
+        let namespaces = self.replay.configs.get(id).map(|config| &config["linux"]["namespaces"]);
+        let mut namespaces = namespaces.and_then(Value::as_array).into_iter().flatten();
+        namespaces.any(|namespace| namespace["type"] == "pid" && namespace["path"].is_null())
     }
 
     fn ends_by_itself(&self, id: &str) -> bool {
