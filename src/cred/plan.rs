@@ -292,23 +292,20 @@ fn outside_ids(user: &User, maps: &idmap::Outside) -> Result<(u32, u32)> {
     Ok((uid, gid))
 }
 
-/// What can be done about an id that the user namespace lacks; with `userns-remap` of Docker nobody edits config.json.
 fn unmapped_uid(path: &str, uid: u32, maps: &idmap::Outside) -> Error {
-    unmapped(path, uid).hint(format_args!(
-        "use one of the uids that the container has ({}), or add a range to linux.uidMappings, which engines take from /etc/subuid",
-        maps.uids()
-    ))
+    unmapped(path, uid, "uid", &maps.uids())
 }
 
 fn unmapped_gid(path: &str, gid: u32, maps: &idmap::Outside) -> Error {
-    unmapped(path, gid).hint(format_args!(
-        "use one of the gids that the container has ({}), or add a range to linux.gidMappings, which engines take from /etc/subgid",
-        maps.gids()
-    ))
+    unmapped(path, gid, "gid", &maps.gids())
 }
 
-fn unmapped(path: &str, id: u32) -> Error {
-    Error::new(format_args!("{path} {id} has no mapping in the container's user namespace"))
+/// An id that the user namespace lacks, and those it has. With `userns-remap` of Docker nobody edits config.json.
+fn unmapped(path: &str, id: u32, kind: &str, has: &str) -> Error {
+    Error::new(format_args!("{path} {id} has no mapping in the container's user namespace")).hint(format_args!(
+        "use one of the {kind}s that the container has ({has}), or add a range to linux.{kind}Mappings, which engines take from \
+         /etc/sub{kind}"
+    ))
 }
 
 /// `MAX_NUMNODES` of the largest kernels.

@@ -1,5 +1,6 @@
 //! Lines of /proc/PID/mountinfo, proc_pid_mountinfo(5).
 
+use crate::{error::Result, sys::proc::Proc};
 use std::path::PathBuf;
 
 /// A mount as its namespace's table shows it.
@@ -22,6 +23,11 @@ pub struct Mount {
 }
 
 impl Mount {
+    /// The table of the caller's mount namespace, seen from the caller's root.
+    pub fn own_table(proc: &Proc) -> Result<Vec<Self>> {
+        Ok(Self::table(&proc.read_text(&format!("{}/mountinfo", proc.own()?))?))
+    }
+
     /// Reads one line; none where it is not one.
     pub fn parse(line: &str) -> Option<Self> {
         let (mount, superblock) = line.split_once(" - ")?;

@@ -14,13 +14,13 @@ use crate::{
     },
 };
 use nix::{
-    fcntl::{OFlag, openat, readlinkat},
+    fcntl::{OFlag, openat},
     libc::AT_RECURSIVE,
     sys::stat::Mode,
 };
 use std::{
-    os::fd::{AsFd, AsRawFd, OwnedFd},
-    path::{Path, PathBuf},
+    os::fd::{AsFd, OwnedFd},
+    path::Path,
 };
 
 /// User namespaces that nobody lives in, in the order of [`super::op::Plan::idmaps`].
@@ -94,11 +94,9 @@ fn culprit(path: &Path, idmap: IdMapping, idmaps: &Idmaps) -> Result<Mount> {
         return Ok(top);
     }
     let proc = Proc::open()?;
-    let source = open(path)?;
-    let link = format!("{}/fd/{}", proc.own()?, source.as_raw_fd());
-    let path = PathBuf::from(readlinkat(&proc, link.as_str()).context("find the real name of the source")?);
+    let path = proc.descriptor(open(path)?.as_fd()).context("find the real name of the source")?;
     let below = |mount: &Mount| mount.point != path && mount.point.starts_with(&path);
-    for mount in table()?.into_iter().filter(below) {
+    for mount in Mount::own_table(&proc)?.into_iter().filter(below) {
         if is_refused(&mount.point, idmap, idmaps)? {
             return Ok(mount);
         }
@@ -118,17 +116,12 @@ pub fn filesystem_name(path: &Path) -> Result<String> {
 /// The line of the caller's mount table about the mount that holds `path`.
 pub(super) fn mount_at(path: &Path) -> Result<Mount> {
     let (id, _) = mount_of(open(path)?.as_fd())?;
-    let found = table()?.into_iter().find(|mount| mount.id == id);
+    let found = Mount::own_table(&Proc::open()?)?.into_iter().find(|mount| mount.id == id);
     found.ok_or_else(|| Error::new("its mount is not in the mount table"))
 }
 
 fn open(path: &Path) -> Result<OwnedFd> {
     nix::fcntl::open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).context("open")
-}
-
-fn table() -> Result<Vec<Mount>> {
-    let proc = Proc::open()?;
-    Ok(Mount::table(&proc.read_text(&format!("{}/mountinfo", proc.own()?))?))
 }
 
 /// `uname -r`, or nothing where it cannot be read.

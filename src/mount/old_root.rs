@@ -22,8 +22,7 @@ use std::{
 ///
 /// The new root has left its own directory, which may have had a procfs of the host's on it.
 pub(super) fn hide_kernel_views(root: BorrowedFd<'_>) -> Result<()> {
-    let proc = Proc::open()?;
-    let table = Mount::table(&proc.read_text(&format!("{}/mountinfo", proc.own()?))?);
+    let table = Mount::own_table(&Proc::open()?)?;
     let (container, _) = mount_of(root)?;
     for view in views(&table, container) {
         hide(view).with_context(|| {

@@ -163,9 +163,7 @@ fn in_child(lower: &[OwnedFd], upper: Option<&Writable>, parameters: &[Parameter
         mount::set_attributes(layer.as_fd(), private, 0)?;
         mount::attach(layer.as_fd(), root.as_fd()).context("attach a layer")?;
     }
-    let proc = Proc::open()?;
-    let names = proc.open_file(&format!("{}/fd", proc.own()?), O_PATH | O_DIRECTORY)?;
-    fchdir(&names).context("fchdir")?;
+    fchdir(Proc::open()?.descriptors()?).context("fchdir")?;
     if let Some(Writable { owner: (uid, gid), .. }) = upper {
         // overlayfs makes directories in the work directory as the one who mounted it, and the map has to know that one.
         prctl::create_as(*uid, *gid)?;

@@ -126,8 +126,7 @@ fn look_at_joined(proc: &Proc, pid: i32, link: BorrowedFd<'_>) -> Result<(Maps, 
 /// # Errors
 /// The process has ended (ESRCH, ENOENT), or the caller may not look into it (EACCES).
 pub fn apart(proc: &Proc, pid: i32) -> Result<Vec<NamespaceKind>> {
-    let directory = |pid: &str| proc.open_file(&format!("{pid}/ns"), libc::O_PATH | libc::O_DIRECTORY);
-    let (own, theirs) = (directory(&proc.own()?)?, directory(&proc.process(pid)?)?);
+    let (own, theirs) = (proc.namespaces(&proc.own()?)?, proc.namespaces(&proc.process(pid)?)?);
     let inode = |directory: &OwnedFd, name: &str| {
         match nix::sys::stat::fstatat(directory, name, nix::fcntl::AtFlags::empty()) {
             Ok(stat) => Ok(Some(stat.st_ino)),

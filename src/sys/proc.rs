@@ -50,17 +50,22 @@ impl Proc {
         openat::beneath(self.root.as_fd(), path.as_bytes(), flags)
     }
 
+    /// /proc/PID/ns of a process.
+    pub fn namespaces(&self, pid: &str) -> Result<OwnedFd> {
+        self.open_file(&format!("{pid}/ns"), libc::O_PATH | libc::O_DIRECTORY)
+    }
+
     /// A namespace of a process by its name in /proc/PID/ns: the directory is proven to be procfs, then one step is taken
     /// through the magic link.
     pub fn namespace(&self, pid: &str, name: &str) -> Result<OwnedFd> {
-        let directory = self.open_file(&format!("{pid}/ns"), libc::O_PATH | libc::O_DIRECTORY)?;
+        let directory = self.namespaces(pid)?;
         openat::through_link(directory.as_fd(), name)
             .with_context(|| format!("open the {name} namespace of process {pid}"))
     }
 
     /// The inode number of a namespace, which tells it from every other of its kind (namespaces(7)).
     pub fn namespace_inode(&self, pid: &str, name: &str) -> Result<u64> {
-        let directory = self.open_file(&format!("{pid}/ns"), libc::O_PATH | libc::O_DIRECTORY)?;
+        let directory = self.namespaces(pid)?;
         let stat = nix::sys::stat::fstatat(&directory, name, nix::fcntl::AtFlags::empty());
         stat.map(|stat| stat.st_ino).with_context(|| format!("stat the {name} namespace of process {pid}"))
     }
@@ -140,10 +145,14 @@ impl Proc {
         Ok(self.depth.get().unwrap_or_default())
     }
 
+    /// /proc/PID/fd of the caller.
+    pub fn descriptors(&self) -> Result<OwnedFd> {
+        self.open_file(&format!("{}/fd", self.own()?), libc::O_PATH | libc::O_DIRECTORY)
+    }
+
     /// What the kernel calls the object behind a descriptor of the caller's, as the link in /proc/PID/fd says.
     pub fn descriptor(&self, fd: BorrowedFd<'_>) -> Result<PathBuf> {
-        let directory = self.open_file(&format!("{}/fd", self.own()?), libc::O_PATH | libc::O_DIRECTORY)?;
-        let link = nix::fcntl::readlinkat(&directory, fd.as_raw_fd().to_string().as_str());
+        let link = nix::fcntl::readlinkat(self.descriptors()?, fd.as_raw_fd().to_string().as_str());
         link.map(PathBuf::from).with_context(|| format!("readlink /proc/self/fd/{}", fd.as_raw_fd()))
     }
 

@@ -10,7 +10,7 @@ const RUN: usize = 465;
 const EXEC: usize = 236;
 const STATE: usize = 43;
 
-/// The container of `urun spec` with a filter, in a user namespace. Control groups take what the host's hierarchies ask for, so
+/// A container with a filter, in a user namespace. Control groups take what the host's hierarchies ask for, so
 /// there is none.
 fn bundle() -> Bundle {
     let filter = json!({
