@@ -7,6 +7,7 @@ use super::{
     group::{Cgroup, Member},
     plan::{Group, Owner, Plan, Refused, Update},
     record::Record,
+    tree::found,
     write::{Missing, Op, Version, Write},
 };
 use crate::{
@@ -276,17 +277,14 @@ fn refuse_used(dir: &Dir, version: Version) -> Result<()> {
     Ok(())
 }
 
-/// Whether a group is frozen, of itself or through one above; false in a hierarchy without a freezer.
+/// Whether a group is frozen, of itself or through one above; false in a hierarchy without a freezer, and of a group that has vanished.
 pub fn is_frozen(dir: &Dir, version: Version) -> Result<bool> {
     let (file, sign) = match version {
         Version::V1 => ("freezer.state", "FR"),
         Version::V2 => ("cgroup.events", "frozen 1"),
     };
-    match dir.read(file) {
-        Ok(text) => Ok(text.lines().any(|line| line.starts_with(sign))),
-        Err(error) if error.errno() == Some(libc::ENOENT) => Ok(false),
-        Err(error) => Err(error),
-    }
+    let text = found(dir.read(file))?;
+    Ok(text.is_some_and(|text| text.lines().any(|line| line.starts_with(sign))))
 }
 
 /// Copies CPUs and memory nodes from the parent where a group has none yet: until then no process can enter it.

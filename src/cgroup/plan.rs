@@ -170,8 +170,8 @@ pub fn plan(input: &Input<'_>) -> Result<Plan> {
         return Ok(Plan::None { reason: "control groups are disabled".to_owned() });
     }
     let keeper = match (input.driver, input.systemd) {
-        (Driver::Systemd, Some(Err(_)))
-            if input.caller == Caller::Unprivileged && !resources.has_limits() =>
+        (Driver::Systemd, Some(Err(error)))
+            if input.caller == Caller::Unprivileged && !resources.has_limits() && is_nobody(error) =>
         {
             return Ok(Plan::None {
                 reason: "no systemd can be asked for one, and no limit needs one".to_owned(),
@@ -213,6 +213,11 @@ pub fn plan(input: &Input<'_>) -> Result<Plan> {
         }
     }
     Ok(Plan::Groups { unit, groups, ignored: limits.ignored })
+}
+
+/// Whether there is no service manager to ask, or none that would hear this caller; anything else that has gone wrong with it is told.
+fn is_nobody(error: &Error) -> bool {
+    matches!(error.errno(), None | Some(libc::ENOENT | libc::ECONNREFUSED | libc::EACCES | libc::EPERM))
 }
 
 /// What `update` writes: the values of `resources` alone, device rules left as they are.

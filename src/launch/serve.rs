@@ -160,7 +160,9 @@ impl Server<'_> {
         loop {
             let Some(heard) = link.hear()? else { return Err(self.assembler_died()) };
             match heard.word {
-                FromAssembler::Base => self.map_base()?,
+                FromAssembler::Base => {
+                    self.map_base().map_err(|failure| reason_of(link).unwrap_or(failure))?;
+                }
                 FromAssembler::Born(pid) => {
                     let pidfd = pidfd::open(pid).context("take hold of init")?;
                     let init = self.born.init.insert(Child { pid, pidfd });
@@ -262,6 +264,17 @@ impl Server<'_> {
 
     fn assembler_died(&mut self) -> Error {
         died("the assembler", self.born.maker.take().as_ref())
+    }
+}
+
+/// Why the assembler has ended, where it has said so: then what fails on it is no more than what followed.
+fn reason_of(link: &mut Link<Go, FromAssembler>) -> Option<Error> {
+    if !sys::fd::wait_readable(link.as_fd(), Some(Duration::ZERO)).unwrap_or(false) {
+        return None;
+    }
+    match link.hear() {
+        Ok(Some(Heard { word: FromAssembler::Failed(error), .. })) => Some(error),
+        _ => None,
     }
 }
 

@@ -104,11 +104,13 @@ impl Proc {
         self.status(field).split_whitespace().map(|word| word.parse().unwrap()).collect()
     }
 
-    /// How many seccomp filters it has of its own: one that turns a call down is the test's.
+    /// How many seccomp filters it has of its own: those around the tests, and one that turns a call down, are not.
     #[track_caller]
     pub fn filters(self) -> u32 {
-        let all: u32 = self.status("Seccomp_filters").parse().unwrap();
-        all - u32::from(super::TurnedDown::by_environment().is_some())
+        let count = |process: Self| process.numbers("Seccomp_filters")[0];
+        count(self)
+            - count(Self(std::process::id()))
+            - u32::from(super::TurnedDown::by_environment().is_some())
     }
 
     /// A capability set of the status file: `CapEff`, `CapPrm`, `CapBnd`, `CapInh`, `CapAmb`.

@@ -2,6 +2,8 @@
 
 use crate::common::{Bundle, Proc, cgroup_dir, host_mounts};
 use std::fmt::Write as _;
+use std::fs::File;
+use std::os::fd::AsRawFd;
 
 /// The lines of /proc/PID/status that say what a process may do.
 pub const RIGHTS: [&str; 11] = [
@@ -56,11 +58,15 @@ pub fn of(bundle: &Bundle, init: Proc) -> String {
         init.read("net/route").lines().skip(1).map(|line| first_words(line, 3)).collect();
     writeln!(text, "networks: {networks:?}").unwrap();
     if bundle.mode().cgroups() {
-        for (controller, file) in
-            [("pids", "pids.max"), ("memory", "memory.limit_in_bytes"), ("devices", "devices.list")]
-        {
+        for (controller, file) in [
+            ("pids", "pids.max"),
+            ("memory", "memory.limit_in_bytes"),
+            ("memory", "memory.max"),
+            ("devices", "devices.list"),
+        ] {
             writeln!(text, "{file}: {}", limit(init, controller, file)).unwrap();
         }
+        writeln!(text, "device programs: {}", device_programs(init)).unwrap();
     }
     text
 }
@@ -91,6 +97,21 @@ pub fn relative(text: &str, init: Proc) -> String {
         }
     };
     text.lines().map(line).collect::<Vec<String>>().join("\n")
+}
+
+/// How many device programs the container's version 2 control group has, by bpf(2); none where there is no such group.
+fn device_programs(init: Proc) -> u32 {
+    const BPF_PROG_QUERY: libc::c_long = 16;
+    const BPF_CGROUP_DEVICE: u32 = 6;
+    const COUNT: usize = 6;
+    let Some(dir) = cgroup_dir("", &init.cgroup("")) else { return 0 };
+    let dir = File::open(dir).unwrap();
+    // `query` of union bpf_attr: the group, the kind, flags, flags, a pointer to nothing, and room for the count.
+    let mut query = [dir.as_raw_fd().cast_unsigned(), BPF_CGROUP_DEVICE, 0, 0, 0, 0, 0, 0];
+    let size = size_of_val(&query);
+    // SAFETY: the kernel reads and writes within the array.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_QUERY, query.as_mut_ptr(), size) };
+    if result == 0 { query[COUNT] } else { 0 }
 }
 
 /// What a file of the container's control group says; nothing where the hierarchies have no such file.

@@ -1,7 +1,7 @@
 //! What a container can have outside of itself, and what a fault must not make of it: hooks that are told of no end, ids that
 //! nobody gives back, a device that is left down or without its address.
 
-use crate::common::{Bundle, Mode, PinnedNamespaces, set_mode, wait_until};
+use crate::common::{Bundle, Mode, PinnedNamespaces, cgroup_dir, set_mode, wait_until};
 use serde_json::json;
 use std::cell::Cell;
 use std::fs::File;
@@ -17,6 +17,11 @@ pub enum Shape {
     Plain,
     /// Beside them a hook of each kind, ids by `--userns auto`, and a network device where the caller may move one.
     Furnished,
+}
+
+/// Whether this host's control groups can limit anything: a version 2 hierarchy beside those of version 1 has no controllers.
+pub fn has_limits() -> bool {
+    cgroup_dir("pids", "/").is_some()
 }
 
 /// The kinds of hooks in their order: three of create, two of start, one of the end.

@@ -1,6 +1,6 @@
 //! A verb with a fault in it, and what must be true afterwards.
 
-use crate::common::{Bundle, Mode, Output, Proc, Traces, sweep, wait_until};
+use crate::common::{Bundle, Mode, Output, Proc, Traces, cgroup_dir, sweep, wait_until};
 use crate::facts;
 use crate::furniture::{self, Furniture, Shape};
 use crate::tracer::{self, Call, Fault, Trace};
@@ -47,12 +47,16 @@ pub struct Stage {
 
 type Result<T> = std::result::Result<T, String>;
 
+/// A first process that reaps: what a killed shell of exec leaves behind would fill up the container's limit of processes.
+const REAPER: [&str; 3] = ["sh", "-c", "while true; do sleep 1; done"];
+
 fn bundle(mode: Mode, shape: Shape) -> (Bundle, Option<Furniture>) {
     let filter = json!({
         "defaultAction": "SCMP_ACT_ALLOW",
         "syscalls": [{"names": ["kexec_load", "swapon"], "action": "SCMP_ACT_ERRNO"}],
     });
     let bundle = Bundle::new(mode)
+        .args(REAPER)
         .put("/linux/seccomp", filter)
         .put("/process/rlimits", json!([{"type": "RLIMIT_NOFILE", "soft": 500, "hard": 600}]))
         .put("/process/oomScoreAdj", json!(500))
@@ -63,7 +67,7 @@ fn bundle(mode: Mode, shape: Shape) -> (Bundle, Option<Furniture>) {
         true => bundle.put("/process/user/additionalGids", json!([7])),
         false => bundle,
     };
-    let limited = mode.cgroups() && !mode.rootless();
+    let limited = mode.cgroups() && !mode.rootless() && furniture::has_limits();
     let bundle = match limited {
         true => bundle
             .put("/linux/resources/pids", json!({"limit": 40}))
@@ -94,6 +98,8 @@ impl Stage {
         let guards = &stage.guards;
         assert!(guards.contains("Seccomp: 2") && guards.contains("NoNewPrivs: 1"), "{guards}");
         assert!(guards.contains("on /proc/keys"), "{guards}");
+        let programs = mode.cgroups() && !mode.rootless() && cgroup_dir("devices", "/").is_none();
+        assert!(!(programs && guards.contains("device programs: 0")), "{guards}");
         stage
     }
 

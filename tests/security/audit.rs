@@ -107,15 +107,11 @@ impl Audit<'_> {
     }
 
     fn filters_and_labels(&mut self) {
-        let own = Proc(std::process::id());
         let hardened = self.is_hardened();
         let new_privileges = self.at("/process/noNewPrivileges") != true && !hardened;
         self.same("NoNewPrivs", self.process.status("NoNewPrivs"), u8::from(!new_privileges).to_string());
         let filters = u32::from(!self.at("/linux/seccomp").is_null()) + u32::from(hardened);
-        let inherited = own.numbers("Seccomp_filters")[0];
-        self.same("Seccomp_filters", self.process.numbers("Seccomp_filters"), vec![inherited + filters]);
-        let mode = if inherited + filters == 0 { 0 } else { 2 };
-        self.same("Seccomp", self.process.numbers("Seccomp"), vec![mode]);
+        self.same("Seccomp_filters", self.process.filters(), filters);
         if let Some(profile) = self.at("/process/apparmorProfile").as_str() {
             let label = self.process.read("attr/current");
             self.same("label", label.trim(), &format!("{profile} (enforce)"));
