@@ -111,6 +111,7 @@ impl Steps<'_> {
             None if spaces.base == Base::Caller => self.add("mount namespace", "make a mount namespace"),
             None => {}
         }
+        self.add("private", "make every mount private");
         if spaces.needs_stage() {
             self.stage();
         }
@@ -196,6 +197,9 @@ impl Steps<'_> {
         self.hooks(Actor::Runtime, "createRuntime hook", |hooks| &hooks.create_runtime);
         self.hooks(Actor::Assembler, "createContainer hook", |hooks| &hooks.create_container);
         self.actor = Actor::Assembler;
+        if plan.namespaces.may_begin_in_a_chroot() {
+            self.add("chroot", "leave the caller's chroot, if it is in one");
+        }
         let how = match plan.root {
             mount::Root::Pivot => "pivot into the root",
             mount::Root::MoveMount => "move the root over /",

@@ -46,6 +46,9 @@ pub const RULES: &[Rule] = &[
         "mount namespace",
         "a clone keeps its propagation peers only in the namespace it comes from",
     ),
+    rule("mount namespace", "private", "it would be the caller's"),
+    rule("private", "root", "what is mounted from there on reaches no other mount namespace"),
+    rule("private", "birth", "init's copy of the namespace has no peers either"),
     rule("source", "enter", "a path of the host has to mean what the host means by it"),
     rule("idmap", "source", "a source is id-mapped as soon as it is open"),
     rule("source", "birth", "an id map that the kernel refuses is told before there is a container"),
@@ -100,6 +103,8 @@ pub const RULES: &[Rule] = &[
         "pivot",
         "runtime-spec, config.md: before the pivot, where the host's paths still lead",
     ),
+    rule("createContainer hook", "chroot", "hooks know the paths of the caller's root"),
+    rule("chroot", "pivot", "whoever joins the mount namespace later begins at its root"),
     // What is done to init by pid.
     rule("mount", "limit", "a limit may be too low for the assembly"),
     rule("createContainer hook", "limit", "a limit may be too low for what hooks wait for"),
