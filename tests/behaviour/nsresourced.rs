@@ -5,12 +5,7 @@ use crate::userns::{claims_of, range_of, with_subids};
 use serde_json::json;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
-use std::process::Command;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
-const SOCKET: &str = "/run/systemd/io.systemd.NamespaceResource";
-/// Its memory: a file for each user namespace with ids of its, and links to them by what can be asked for.
-const REGISTRY: &str = "/run/systemd/nsresource/registry";
 const RANGE: u32 = 65_536;
 const MODE: Mode = Mode::RootlessOne;
 
@@ -18,45 +13,6 @@ const MODE: Mode = Mode::RootlessOne;
 fn auto() -> String {
     let (uid, gid) = MODE.caller();
     format!("auto:uidmapping=0:{uid}:1,gidmapping=0:{gid}:1")
-}
-
-/// One test at a time asks: the service answers each call that waits with a worker of its own, which takes its time to start.
-static ALONE: Mutex<()> = Mutex::new(());
-
-/// The service as it describes itself, by a worker that stays for the next call; none where there is none.
-fn service() -> Option<(MutexGuard<'static, ()>, String)> {
-    let unit = Path::new("/usr/lib/systemd/system/systemd-nsresourced.socket");
-    if !Path::new("/run/systemd/system").exists() || !unit.exists() {
-        return None;
-    }
-    let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let bundle = Bundle::new(MODE);
-    // Distributions leave its socket off.
-    let mut start = Command::new("systemctl");
-    start.args(["start", "systemd-nsresourced.socket", "systemd-nsresourced.service"]);
-    bundle.call_command(start).ok();
-    // It gives up after 45 s.
-    let mut calls = (0..10).map(|_| {
-        let mut describe = Command::new("varlinkctl");
-        describe.args(["introspect", SOCKET, "io.systemd.NamespaceResource"]);
-        bundle.call_command(describe)
-    });
-    let described = calls.find(|output| output.code == 0).expect("it answers");
-    Some((alone, described.stdout))
-}
-
-/// What it has to know to give ordinary users ranges.
-const DELEGATES: &str = "delegateContainerRanges";
-
-/// The turn to ask a service that gives ordinary users ranges; where there is none, that is said.
-fn ranges_for_users() -> Option<MutexGuard<'static, ()>> {
-    let turn = service().filter(|(_, told)| told.contains(DELEGATES)).map(|(alone, _)| alone);
-    if turn.is_none() {
-        eprintln!(
-            "not run: no systemd-nsresourced that gives ordinary users ranges (the newest test machine has one)"
-        );
-    }
-    turn
 }
 
 /// A call, however long the service takes under load.
@@ -80,7 +36,7 @@ fn an_ordinary_user_without_subordinate_ids_gets_a_range() {
     if only_ours("--userns is urun's own") {
         return;
     }
-    let Some(_alone) = ranges_for_users() else { return };
+    let Some(_alone) = nsresourced::ranges_for_users() else { return };
     let script = "touch /root/mine /t/mine && chown 7:8 /t/mine && echo done; exec sleep 600";
     let bundle = || Bundle::new(MODE).mount("tmpfs", "tmpfs", "/t", &[]).sh(script);
     let open = |root: &Path| {
@@ -124,8 +80,7 @@ fn an_ordinary_user_without_subordinate_ids_gets_a_range() {
 
     // Nobody but the container is left in the namespaces that were made, and with it the range goes.
     let held = |start: u32| {
-        let names =
-            std::fs::read_dir(REGISTRY).unwrap().flatten().map(|it| it.file_name().into_string().unwrap());
+        let names = nsresourced::registry().into_iter();
         names.filter(|name| name.contains(&start.to_string())).collect::<Vec<_>>()
     };
     assert_ne!(held(start), [""; 0], "the range in the registry");
@@ -146,8 +101,8 @@ fn whoever_can_have_no_range_is_told_why() {
     };
     let large = format!("{},size=100000", auto());
     refused(&large, &["userns auto", "/etc/subuid and /etc/subgid", "65536 ids at most", "hint", "usermod"]);
-    let service = service();
-    match service.as_ref().map(|(_alone, told)| told.contains(DELEGATES)) {
+    let service = nsresourced::service();
+    match service.as_ref().map(|(_alone, told)| told.contains(nsresourced::DELEGATES)) {
         Some(true) => {
             let foreign = format!("{},uidmapping=5:0:1", auto());
             refused(&foreign, &["linux.uidMappings", "its own ids", "lent"]);
@@ -162,7 +117,7 @@ fn hooks_of_such_a_container_have_privileges_in_its_mount_namespace() {
     if only_ours("--userns is urun's own") {
         return;
     }
-    let Some(_alone) = ranges_for_users() else { return };
+    let Some(_alone) = nsresourced::ranges_for_users() else { return };
     let script = "mount -t tmpfs hooked ROOT/t && touch ROOT/t/hooked";
     let bundle = Bundle::new(MODE).rootfs(|root| std::fs::create_dir(root.join("t")).unwrap());
     let script = script.replace("ROOT", bundle.rootfs_dir().to_str().unwrap());
@@ -177,7 +132,7 @@ fn root_gets_a_range_that_its_files_do_not_show() {
     if only_ours("--userns is urun's own") {
         return;
     }
-    let Some(_service) = service() else {
+    let Some(_service) = nsresourced::service() else {
         eprintln!("not run: there is no systemd-nsresourced (the test machines have one)");
         return;
     };

@@ -15,6 +15,7 @@ mod golden;
 mod host;
 mod limits;
 mod mode;
+pub mod nsresourced;
 mod replay;
 mod scratch;
 mod subject;

@@ -1,7 +1,7 @@
 //! What a container can have outside of itself, and what a fault must not make of it: hooks that are told of no end, ids that
 //! nobody gives back, a device that is left down or without its address.
 
-use crate::common::{Bundle, Mode, PinnedNamespaces, cgroup_dir, set_mode, wait_until};
+use crate::common::{Bundle, Mode, PinnedNamespaces, cgroup_dir, nsresourced, set_mode, wait_until};
 use serde_json::json;
 use std::cell::Cell;
 use std::fs::File;
@@ -133,9 +133,13 @@ impl Furniture {
         }
     }
 
-    /// The other end of a device that went into a container is gone as soon as that container's network namespace is, which the
+    /// systemd-nsresourced looks for user namespaces that are gone when it is asked again or has nothing else to do, and the other
+    /// end of a device that went into a container is gone as soon as that container's network namespace is, which the
     /// kernel takes its time for: those of all attempts are waited for at the end.
-    pub fn finish(&self) {
+    pub fn finish(&self, mode: Mode) {
+        if mode == Mode::RootlessOne {
+            wait_until("systemd-nsresourced has all ids back", || nsresourced::registry().is_empty());
+        }
         if let Some(wire) = &self.wire {
             wire.ip(&format!("link del {DEVICE}"));
             wait_until("no network namespace of a container is left", || {

@@ -22,7 +22,7 @@ mod sample;
 mod tracer;
 mod verb;
 
-use common::{Mode, in_modes};
+use common::{Mode, in_modes, nsresourced};
 use furniture::Shape;
 use tracer::Fault;
 use verb::Verb;
@@ -154,6 +154,24 @@ in_modes! {
     [root rootless_range]
     fn sec_95_delete_with_any_call_refused_gives_back_ids_and_runs_hooks(mode) {
         refused(mode, Verb::Delete, Shape::Furnished);
+    }
+}
+
+in_modes! {
+    [rootless_one]
+    fn sec_95_run_killed_at_any_call_gives_ids_back_to_nsresourced(mode) {
+        if let Some(_alone) = nsresourced::ranges_for_users() {
+            killed(mode, Verb::Run, Shape::Furnished);
+        }
+    }
+}
+
+in_modes! {
+    [rootless_one]
+    fn sec_95_run_with_any_call_refused_gives_ids_back_to_nsresourced(mode) {
+        if let Some(_alone) = nsresourced::ranges_for_users() {
+            refused(mode, Verb::Run, Shape::Furnished);
+        }
     }
 }
 

@@ -200,7 +200,8 @@ impl Stage {
     /// name, are waited for at the end.
     pub fn finish(&self) {
         self.call(&["delete", "--force", self.bundle.id()]).ok();
-        self.furniture.iter().for_each(Furniture::finish);
+        let mode = self.bundle.mode();
+        self.furniture.iter().for_each(|furniture| furniture.finish(mode));
         let keyring = format!("_ses.{}:", self.bundle.id());
         wait_until("the keyrings are gone", || {
             !std::fs::read_to_string("/proc/keys").is_ok_and(|keys| keys.contains(&keyring))
