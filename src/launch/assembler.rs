@@ -22,7 +22,6 @@ use crate::{
         pidfd, prctl,
     },
 };
-use nix::{fcntl::OFlag, sys::stat::Mode};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// The far ends of the runtime's two lines.
@@ -110,8 +109,7 @@ impl Assembler<'_> {
         if !self.setting.plan.namespaces.may_begin_in_a_chroot() {
             return sys::mount::make_all_private();
         }
-        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let root = nix::fcntl::open("/", flags, Mode::empty()).context("open /")?;
+        let root = sys::openat::own_root()?;
         let proc = self.setting.proc;
         let own = proc.namespace(&proc.own()?, "mnt")?;
         sys::ns::setns(own.as_fd(), libc::CLONE_NEWNS)
@@ -165,7 +163,7 @@ impl Assembler<'_> {
                 sys::ns::unshare(libc::CLONE_NEWNS).context("make a mount namespace")?;
             }
         }
-        init::become_root()?;
+        init::act_as_root()?;
         // The change of ids has reset it, and init's maps are written through /proc once more.
         prctl::set_dumpable(true)
     }

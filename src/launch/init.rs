@@ -60,9 +60,20 @@ pub(super) fn run(mut init: Init<'_>) -> i32 {
 
 /// Becomes the root of a user namespace that was just entered, as far as root is mapped there.
 pub(super) fn become_root() -> Result<()> {
+    set_root(0.into())
+}
+
+/// As [`become_root`], but for the real user id, which stays the caller's, until a process of the container takes its own ids: by it
+/// systemd tells whose processes it may move into a unit (AttachProcessesToUnit), and root here may be a subordinate id.
+pub(super) fn act_as_root() -> Result<()> {
+    const UNCHANGED: u32 = u32::MAX;
+    set_root(UNCHANGED.into())
+}
+
+fn set_root(real: nix::unistd::Uid) -> Result<()> {
     for (change, name) in [
         (nix::unistd::setresgid(0.into(), 0.into(), 0.into()), "setresgid(0)"),
-        (nix::unistd::setresuid(0.into(), 0.into(), 0.into()), "setresuid(0)"),
+        (nix::unistd::setresuid(real, 0.into(), 0.into()), "setresuid(0)"),
     ] {
         match change {
             // Not mapped: the process goes on under an id of nobody's, with the capabilities that count.

@@ -10,6 +10,7 @@ use crate::{
     error::{Context, Error, Result},
     sys::{
         mount::{self, Attributes, Configuration},
+        openat::own_root,
         tty::Pty,
     },
 };
@@ -258,8 +259,7 @@ pub fn enter_root(assembled: &Assembled, how: Root) -> Result<()> {
 
 /// What pivot_root(2) cannot do on an initramfs.
 fn move_over(root: BorrowedFd<'_>) -> Result<()> {
-    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    let old = nix::fcntl::open("/", flags, Mode::empty()).context("open /")?;
+    let old = own_root()?;
     mount::attach(root, old.as_fd())?;
     super::old_root::hide_kernel_views(root)?;
     change_root(root)

@@ -14,7 +14,7 @@ use crate::{
         fork::shared_child,
         mount::{self, Attributes, Configuration, clone_path, mount_of},
         ns,
-        openat::beneath,
+        openat::{beneath, own_root},
         prctl,
         proc::Proc,
     },
@@ -155,8 +155,7 @@ fn make(lower: &[OwnedFd], upper: Option<&Writable>, parameters: &[Parameter]) -
 fn in_child(lower: &[OwnedFd], upper: Option<&Writable>, parameters: &[Parameter]) -> Result<OwnedFd> {
     ns::unshare(CLONE_NEWNS)?;
     mount::make_all_private()?;
-    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    let root = nix::fcntl::open("/", flags, Mode::empty()).context("open /")?;
+    let root = own_root()?;
     for layer in lower.iter().chain(upper.map(|upper| &upper.parent)) {
         // A clone is a peer of a shared original, which would get what is attached on top of the clone.
         let private = Attributes { propagation: MS_PRIVATE, ..Attributes::default() };

@@ -3,7 +3,7 @@
 use super::op::Link;
 use crate::{
     error::{Context, Error, Result},
-    sys::openat::{find, is_turned_down, openat2, resolve},
+    sys::openat::{find, is_turned_down, openat2, own_root, resolve},
 };
 use nix::{
     errno::Errno,
@@ -62,9 +62,7 @@ impl Rootfs {
 
     /// The root directory of the calling process, which is in the container already.
     pub fn own() -> Result<Self> {
-        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let fd = nix::fcntl::open("/", flags, Mode::empty()).context("open the container's root")?;
-        Ok(Self::new(fd, Lookup::Kernel))
+        Ok(Self::new(own_root()?, Lookup::Kernel))
     }
 
     /// The object at `path`, O_PATH; magic links (`/proc/self/exe`) lead nowhere.

@@ -198,8 +198,7 @@ pub fn mount_of(fd: BorrowedFd<'_>) -> Result<(u64, bool)> {
 /// Makes every mount of the caller's mount namespace private, mount_namespaces(7): nothing done from here on reaches
 /// another namespace.
 pub fn make_all_private() -> Result<()> {
-    let flags = nix::fcntl::OFlag::O_PATH | nix::fcntl::OFlag::O_CLOEXEC;
-    let root = nix::fcntl::open("/", flags, nix::sys::stat::Mode::empty()).context("open /")?;
+    let root = super::openat::own_root()?;
     let attributes = Attributes { propagation: libc::MS_PRIVATE, ..Attributes::default() };
     set_attributes(root.as_fd(), attributes, libc::AT_RECURSIVE)
 }

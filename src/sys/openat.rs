@@ -1,7 +1,7 @@
 //! openat2(2), and what stands in for it where it is missing (before Linux 5.6) or an outer container's filter refuses it.
 
 use super::{check_fd, cstring, mount::mount_of, show};
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result};
 use nix::{
     errno::Errno,
     fcntl::OFlag,
@@ -24,6 +24,12 @@ pub mod resolve {
     pub const BENEATH: u64 = 0x08;
     /// The starting directory is `/` for the whole resolution.
     pub const IN_ROOT: u64 = 0x10;
+}
+
+/// The root directory of the calling process, O_PATH.
+pub fn own_root() -> Result<OwnedFd> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    nix::fcntl::open("/", flags, Mode::empty()).context("open /")
 }
 
 /// Opens `path` below `dir` under the `RESOLVE_*` rules of `resolve`; close-on-exec is always added. A resolution that
