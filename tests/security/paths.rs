@@ -2,7 +2,7 @@
 
 use crate::{
     canary::Canary,
-    common::{Bundle, ConsoleSocket, Proc, Traces, deadline, in_modes},
+    common::{Bundle, ConsoleSocket, Mode, Proc, Traces, deadline, in_modes},
 };
 use serde_json::json;
 use std::{
@@ -184,6 +184,10 @@ in_modes! {
         // In the image itself, with standard input and without; in a volume that is the container's /dev.
         let ways = [(false, false), (true, false), (true, true)];
         for ((name, make), (closed, volume)) in cases.into_iter().flat_map(|case| ways.map(|way| (case, way))) {
+            // nsenter of util-linux 2.41 does not enter a namespace that it has as descriptor 0.
+            if closed && mode == Mode::RootInUserns {
+                continue;
+            }
             let bundle = without_mounts(Bundle::new(mode), &["/dev"]).put("/linux/maskedPaths", json!(["/proc/timer_list", "/proc/keys"]));
             let canary = Canary::new(&bundle);
             let at = canary.path().display().to_string();

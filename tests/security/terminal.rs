@@ -27,6 +27,8 @@ fn on_terminal(mut command: Command) -> String {
     let mut child = command.spawn().unwrap();
     drop(command);
     let seen = read_until(&mut pty.master, "terminal ");
+    let is_whole = seen.rsplit("terminal ").next().is_some_and(|number| number.contains('\r'));
+    let seen = if is_whole { seen } else { seen + &read_until(&mut pty.master, "\r") };
     child.wait().unwrap();
     seen
 }
