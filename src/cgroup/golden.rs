@@ -241,6 +241,15 @@ ignored: devices
 ignored: devices
 ";
     assert_eq!(limited.text(), expected);
+    // Nor where there is a service manager, and asking it has failed.
+    let answer = |errno| {
+        let case = Case::new(pure_v2("memory pids", "/"), None, Resources::default()).unprivileged();
+        let systemd = Err(crate::error::Error::syscall("connect", errno));
+        Case { driver: Driver::Systemd, systemd: Some(systemd), ..case }.text()
+    };
+    let nobody = [libc::ENOENT, libc::ECONNREFUSED, libc::EACCES, libc::EPERM].map(answer);
+    assert!(nobody.iter().all(|text| text.starts_with("no cgroup: no systemd")));
+    assert_eq!(answer(libc::ENOMEM), "error: connect: Out of memory (ENOMEM); no hint\n");
 }
 
 #[test]

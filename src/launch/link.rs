@@ -4,11 +4,12 @@
 use crate::{
     error::{Error, Result},
     mount::ProcView,
-    sys::socket,
+    sys::{fd, socket},
 };
 use std::{
     marker::PhantomData,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
+    time::Duration,
 };
 
 /// Something that can be said over a link.
@@ -287,6 +288,12 @@ impl<Tx: Word, Rx: Word> Link<Tx, Rx> {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Hears what has been said already; none also where the line has ended or fails, which whoever waits will hear.
+    pub fn heard(&mut self) -> Option<Heard<Rx>> {
+        let is_readable = fd::wait_readable(self.socket.as_fd(), Some(Duration::ZERO)).unwrap_or(false);
+        if is_readable { self.hear().ok().flatten() } else { None }
     }
 
     /// Whether the other side has ended without hearing everything that was said to it, known at the end of the line.

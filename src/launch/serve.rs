@@ -3,7 +3,7 @@
 use super::{
     assembler::{self, Ends},
     init::Park,
-    link::{self, FromAssembler, FromInit, Go, Heard, Link, ToInit},
+    link::{self, FromAssembler, FromInit, Go, Link, ToInit},
 };
 use crate::{
     error::{Context, Error, Result},
@@ -11,16 +11,12 @@ use crate::{
     ns::{self, plan::Base},
     plan::Plan,
     sys::{
-        self,
         clone::{self, Birth, Child},
         pidfd::{self, Exit},
         proc::Proc,
     },
 };
-use std::{
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
-    time::Duration,
-};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// Which moment of a container's life a state document describes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -252,14 +248,13 @@ impl Server<'_> {
 
     /// What init has said of a failure of its own; it may have ended before it was known here.
     fn last_word(&mut self) -> Option<Error> {
-        while sys::fd::wait_readable(self.to_init.as_fd(), Some(Duration::ZERO)).unwrap_or(false) {
-            match self.to_init.hear() {
-                Ok(Some(Heard { word: FromInit::Failed(error), .. })) => return Some(error),
-                Ok(Some(Heard { word: FromInit::Note(note), .. })) => self.host.note(&note),
+        loop {
+            match self.to_init.heard()?.word {
+                FromInit::Failed(error) => return Some(error),
+                FromInit::Note(note) => self.host.note(&note),
                 _ => return None,
             }
         }
-        None
     }
 
     fn assembler_died(&mut self) -> Error {
@@ -269,11 +264,8 @@ impl Server<'_> {
 
 /// Why the assembler has ended, where it has said so: then what fails on it is no more than what followed.
 fn reason_of(link: &mut Link<Go, FromAssembler>) -> Option<Error> {
-    if !sys::fd::wait_readable(link.as_fd(), Some(Duration::ZERO)).unwrap_or(false) {
-        return None;
-    }
-    match link.hear() {
-        Ok(Some(Heard { word: FromAssembler::Failed(error), .. })) => Some(error),
+    match link.heard()?.word {
+        FromAssembler::Failed(error) => Some(error),
         _ => None,
     }
 }

@@ -179,6 +179,8 @@ type Script = (Vec<Act<FromAssembler>>, Vec<Act<FromInit>>);
 #[derive(Clone, Copy, PartialEq)]
 enum Late {
     Nobody,
+    /// The runtime itself, which begins when the assembler has ended.
+    Runtime,
     Assembler,
     Init,
 }
@@ -197,6 +199,9 @@ fn launch((assembler, init): Script, late: Late, host: &mut Recorder) -> Result<
     pids.extend(init.as_ref().map(|init| init.pid));
     match late {
         Late::Nobody => {}
+        Late::Runtime => {
+            assert!(pidfd::poll(assembler.pidfd.as_fd(), Some(Duration::from_secs(9))).unwrap());
+        }
         Late::Assembler => host.hooks_outlive.push(assembler.pidfd.try_clone().unwrap()),
         Late::Init => host.hooks_outlive.extend(init.map(|init| init.pidfd)),
     }
@@ -307,6 +312,14 @@ fn an_assembler_that_asks_and_is_gone_before_the_answer_is_missed() {
     let init = joined(init_until(1), vec![Act::Hear]);
     let error = launch((assembler, init), Late::Assembler, &mut Recorder::default()).unwrap_err();
     Turn::Dies.check("the assembler", &error);
+}
+
+#[test]
+fn an_assembler_that_fails_before_its_ids_are_mapped_is_missed_with_its_last_word() {
+    // Without a user namespace of its own its maps are refused.
+    let assembler = [FromAssembler::Base, FromAssembler::Failed(failure())].map(Act::Say);
+    let error = launch((assembler.into(), Vec::new()), Late::Runtime, &mut Recorder::default()).unwrap_err();
+    Turn::Fails.check("the assembler", &error);
 }
 
 #[test]

@@ -23,7 +23,8 @@ pub struct Bundle {
     pub config: Value,
     outer: Option<PinnedNamespaces>,
     program: PathBuf,
-    pure: bool,
+    /// A program with arguments that the runtime is called through; none where it is called itself.
+    through: Vec<String>,
     turned_down: Option<TurnedDown>,
     touched: AtomicBool,
     stdin: Option<String>,
@@ -51,7 +52,7 @@ impl Bundle {
             config,
             outer,
             program,
-            pure: false,
+            through: Vec::new(),
             turned_down: TurnedDown::by_environment(),
             touched: AtomicBool::new(false),
             stdin: None,
@@ -115,8 +116,15 @@ impl Bundle {
 
     /// The runtime, called by root, sees a pure version 2 hierarchy, whatever the host mounts.
     pub fn in_pure_v2(mut self) -> Self {
-        self.pure = !Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
+        if !Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
+            self.through = vec![concat!(env!("CARGO_MANIFEST_DIR"), "/tests/pure-cgroup2").to_owned()];
+        }
         self
+    }
+
+    /// The runtime has no standard input from here on.
+    pub fn without_stdin(&mut self) {
+        self.through = ["sh", "-c", "exec \"$@\" <&-", "sh"].map(str::to_owned).to_vec();
     }
 
     /// A call is turned down for the runtime from here on; `None` for none.
@@ -198,12 +206,11 @@ impl Bundle {
     /// The runtime with `--root` and the arguments, ready to run as the mode's caller.
     pub fn command(&self, args: &[&str]) -> Command {
         self.touched.store(true, Ordering::Relaxed);
-        let view = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pure-cgroup2");
-        let program = if self.pure { &view } else { &self.program };
+        let program = self.through.first().map_or(&*self.program, Path::new);
         let mut command =
             self.mode.command_without(self.turned_down, program, &self.dir(), self.outer.as_ref());
-        if self.pure {
-            command.arg(&self.program);
+        if !self.through.is_empty() {
+            command.args(&self.through[1..]).arg(&self.program);
         }
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command.arg("--root").arg(self.state_root());

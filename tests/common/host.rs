@@ -108,9 +108,9 @@ impl Proc {
     #[track_caller]
     pub fn filters(self) -> u32 {
         let count = |process: Self| process.numbers("Seccomp_filters")[0];
-        count(self)
-            - count(Self(std::process::id()))
-            - u32::from(super::TurnedDown::by_environment().is_some())
+        let all = count(self);
+        assert_eq!(self.status("Seccomp"), if all == 0 { "0" } else { "2" });
+        all - count(Self(std::process::id())) - u32::from(super::TurnedDown::by_environment().is_some())
     }
 
     /// A capability set of the status file: `CapEff`, `CapPrm`, `CapBnd`, `CapInh`, `CapAmb`.

@@ -2,14 +2,11 @@
 
 use crate::{
     canary::Canary,
-    common::{Bundle, ConsoleSocket, Mode, Proc, Traces, deadline, in_modes},
+    common::{Bundle, ConsoleSocket, Proc, Traces, deadline, in_modes},
 };
 use serde_json::json;
 use std::{
-    os::unix::{
-        fs::{FileTypeExt, MetadataExt, symlink},
-        process::CommandExt,
-    },
+    os::unix::fs::{FileTypeExt, MetadataExt, symlink},
     path::Path,
     time::Instant,
 };
@@ -184,14 +181,10 @@ in_modes! {
         // In the image itself, with standard input and without; in a volume that is the container's /dev.
         let ways = [(false, false), (true, false), (true, true)];
         for ((name, make), (closed, volume)) in cases.into_iter().flat_map(|case| ways.map(|way| (case, way))) {
-            // nsenter of util-linux 2.41 does not enter a namespace that it has as descriptor 0.
-            if closed && mode == Mode::RootInUserns {
-                continue;
-            }
             let bundle = without_mounts(Bundle::new(mode), &["/dev"]).put("/linux/maskedPaths", json!(["/proc/timer_list", "/proc/keys"]));
             let canary = Canary::new(&bundle);
             let at = canary.path().display().to_string();
-            let bundle = if volume {
+            let mut bundle = if volume {
                 let dev = bundle.scratch().dir("volume/dev", mode.owner(), 0o755);
                 make(dev.parent().unwrap(), &at);
                 bundle.mount("bind", &dev, "/dev", &["rbind"])
@@ -202,17 +195,10 @@ in_modes! {
                 bundle.rootfs(|root| make(root, &at)).put("/linux/devices", json!([device]))
             };
             bundle.write();
-            let mut command = bundle.command(&["create", bundle.id()]);
             if closed {
-                // SAFETY: close is safe between fork and exec.
-                unsafe {
-                    command.pre_exec(|| {
-                        libc::close(0);
-                        Ok(())
-                    });
-                }
+                bundle.without_stdin();
             }
-            let created = bundle.call_command(command);
+            let created = bundle.call(&["create", bundle.id()]);
             // The volume is not the runtime's to fill, so nothing in it is in its way.
             assert!(created.code == 0 || !volume && name != "none", "{name}: {created:?}");
             if created.code == 0 {
