@@ -280,6 +280,7 @@ fn joins_as_a_user(first: &Container, kinds: &[&str], maps: &[(&str, Option<[u32
         // Without groups and without a pid namespace of its own nothing tells whose process it is.
         let later = entered(&container);
         kill(Pid::from_raw(later.0.cast_signed()), Signal::SIGKILL).unwrap();
+        wait_until("the later process has ended", || !later.alive());
         container.delete(&["--force"]).ok();
         Traces::none_of(container.bundle());
     }
