@@ -97,7 +97,7 @@ fn main() -> ExitCode {
 
 fn run(directory: PathBuf, effort: &Effort) -> Result<()> {
     let begin = Instant::now();
-    let subjects = subject::subjects();
+    let subjects = subject::subjects()?;
     let work = Work::new(directory, effort.systemd)?;
     let mounts = (work.host_mounts(false)?, work.host_mounts(true)?);
     work.host_mounts(false)?;

@@ -6,6 +6,7 @@ use crate::{
 };
 use serde_json::{Value, json};
 use std::{fs, path::Path, process::Command};
+use urun::error::{Context, Result};
 
 pub const FLOOR: &str = "floor";
 pub const URUN: &str = "urun";
@@ -34,9 +35,11 @@ impl Subject {
 }
 
 /// The floor, urun, and those of the others that can be had: the newest below target/bench/peers, else the installed ones.
-pub fn subjects() -> Vec<Subject> {
-    let peers = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench/peers");
+pub fn subjects() -> Result<Vec<Subject>> {
+    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench");
+    let peers = target.join("peers");
     let urun = std::env::var("BENCH_URUN").unwrap_or_else(|_| env!("CARGO_BIN_EXE_urun").to_owned());
+    let urun = installed(&urun, &target.join("urun"))?;
     let mut all = vec![
         Subject { name: FLOOR, program: String::new(), version: "benches/floor.c".to_owned() },
         Subject { name: URUN, version: version(&urun).unwrap_or_default(), program: urun },
@@ -54,7 +57,14 @@ pub fn subjects() -> Vec<Subject> {
             None => eprintln!("bench: without {name}, which is not to be had (benches/peers says why)"),
         }
     }
-    all
+    Ok(all)
+}
+
+/// Copies a program as install(1) does, which the others are too: a file that the linker wrote through a mapping lies in the page cache
+/// page by page, and mapping it takes longer than mapping the larger folios of one that came by write(2).
+fn installed(program: &str, to: &Path) -> Result<String> {
+    fs::copy(program, to).with_context(|| format!("install {program}"))?;
+    Ok(to.to_string_lossy().into_owned())
 }
 
 /// What the program says of itself, in one line.
