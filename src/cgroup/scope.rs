@@ -20,11 +20,12 @@ use super::{
 };
 use crate::{
     bail,
-    error::{Context, Result},
+    error::{Context, Error, Result},
     host::cgroups::{self, Cgroups},
     sys::{
         clone::{self, Birth, Child},
-        pidfd, prctl,
+        pidfd::{self, Exit},
+        prctl,
         proc::Proc,
     },
     systemd::{Address, Instance, Manager, Property, unit, wire::Value},
@@ -65,20 +66,38 @@ pub fn start(plan: &Plan, manager: Option<Manager>, proc: &Proc) -> Result<Optio
         properties.push(Property::new("PIDs", Value::Array("u".to_owned(), pids)));
         holder.child = Some(child);
     }
-    holder.manager.start(&holder.unit, &properties)?;
-    check_place(unit, holder.child.as_ref(), proc)?;
-    Ok(Some(holder))
+    let started = holder.manager.start(&holder.unit, &properties);
+    match started.and_then(|()| check_place(unit, holder.child.as_ref(), proc)) {
+        Ok(()) => Ok(Some(holder)),
+        // Whatever systemd makes of a process that is gone comes of that.
+        Err(error) => Err(holder.child.as_ref().and_then(end_of_holder).unwrap_or(error)),
+    }
 }
 
-/// Body of the holder.
+/// Body of the holder. Its status is the errno of what was refused.
 fn hold(maker: Pid) -> i32 {
-    // A maker that has ended before the first call cannot be told by the second.
-    if prctl::end_with_parent(libc::SIGKILL).is_err() || nix::unistd::getppid() != maker {
-        return 1;
+    if let Err(error) = prctl::end_with_parent(libc::SIGKILL) {
+        return error.errno().unwrap_or(libc::EINVAL);
+    }
+    // A maker that has ended before that call cannot be told by it.
+    if nix::unistd::getppid() != maker {
+        return libc::ESRCH;
     }
     loop {
         nix::unistd::pause();
     }
+}
+
+/// Why a holder has ended; none where it has not.
+fn end_of_holder(holder: &Child) -> Option<Error> {
+    if !pidfd::exited(holder.as_fd()).ok()? {
+        return None;
+    }
+    let cause = match pidfd::wait(holder.as_fd()).ok()? {
+        Exit::Code(errno) => Error::syscall("prctl(PR_SET_PDEATHSIG)", errno),
+        signal @ Exit::Signal(_) => Error::new(format_args!("it was ended by {signal}")),
+    };
+    Some(cause.context("hold the container's scope"))
 }
 
 /// Whether systemd has put the unit where the plan says, for everything else relies on it.
@@ -182,5 +201,28 @@ pub fn placing(host: &Cgroups, control_group: &str) -> Result<Placing> {
             Ok(Placing::Manager)
         }
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_holder_is_told_with_its_cause() {
+        let spawn = |errand: &dyn Fn() -> i32| clone::spawn(&Birth::default(), errand).unwrap();
+        let refused = spawn(&|| libc::EPERM);
+        pidfd::poll(refused.as_fd(), None).unwrap();
+        assert_eq!(
+            end_of_holder(&refused).unwrap().to_string(),
+            "hold the container's scope: prctl(PR_SET_PDEATHSIG): Operation not permitted (EPERM)"
+        );
+        let maker = nix::unistd::getpid();
+        let holder = spawn(&|| hold(maker));
+        assert!(end_of_holder(&holder).is_none());
+        pidfd::send_signal(holder.as_fd(), libc::SIGKILL).unwrap();
+        pidfd::poll(holder.as_fd(), None).unwrap();
+        let text = end_of_holder(&holder).unwrap().to_string();
+        assert_eq!(text, "hold the container's scope: it was ended by SIGKILL");
     }
 }
