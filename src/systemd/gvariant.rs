@@ -7,8 +7,8 @@ use crate::{
 };
 
 /// Reads one value: `true`, `5`, `1.5`, `'text'`, `"text"`, `['a', 'b']`, `('a', 1)`, `<'variant'>`, each with its type in
-/// front where that is not plain: `uint64 5`, `@as []`, `objectpath '/a'`. A number without a type is an int32, or a double
-/// where it has a point.
+/// front where that is not plain: `uint64 5`, `@as []`. A number without a type is an int32, or a double where it has a point.
+/// There are no object paths and signatures, because no property of a unit has one.
 ///
 /// # Errors
 /// Anything else, a number that does not fit its type, elements of different types.
@@ -33,8 +33,6 @@ const TYPES: &[(&str, &str)] = &[
     ("uint64", "t"),
     ("double", "d"),
     ("string", "s"),
-    ("objectpath", "o"),
-    ("signature", "g"),
 ];
 /// No property of systemd nests deeper than four.
 const DEEPEST: usize = 16;
@@ -92,14 +90,7 @@ impl<'a> Parser<'a> {
                 self.rest = rest.trim_start();
                 self.value(Some(kind))
             }
-            Some(quote @ ('\'' | '"')) => {
-                let text = self.quoted(quote)?;
-                Ok(match wanted {
-                    Some("o") => Value::Path(text),
-                    Some("g") => Value::Signature(text),
-                    _ => Value::Text(text),
-                })
-            }
+            Some(quote @ ('\'' | '"')) => Ok(Value::Text(self.quoted(quote)?)),
             Some('[') => self.array(wanted),
             Some('(') => self.tuple(wanted),
             Some('<') => {
@@ -292,8 +283,6 @@ mod tests {
             ("'it''", text("it")),
             ("\"say \\\"hi\\\"\"", text("say \"hi\"")),
             (r"'a\n\u00e9\U0001f600\x'", text("a\né😀x")),
-            ("objectpath '/a'", Value::Path("/a".into())),
-            ("signature 'as'", Value::Signature("as".into())),
             ("['crio.service']", array("s", vec![text("crio.service")])),
             ("['a', \"b\"]", array("s", vec![text("a"), text("b")])),
             ("@as []", array("s", vec![])),
@@ -341,6 +330,10 @@ mod tests {
             "byte",
             "uint64 'a'",
             "string 5",
+            "objectpath '/a'",
+            "@o '/a'",
+            "signature 'as'",
+            "@g 'as'",
             "boolean 1",
             "1e5x",
             "--1",
