@@ -24,7 +24,7 @@ use crate::{
     host::cgroups::{self, Cgroups},
     sys::{
         clone::{self, Birth, Child},
-        pidfd::{self, Exit},
+        pidfd::{self, Exit, without_a_word},
         prctl,
         proc::Proc,
     },
@@ -93,11 +93,12 @@ fn end_of_holder(holder: &Child) -> Option<Error> {
     if !pidfd::exited(holder.as_fd()).ok()? {
         return None;
     }
-    let cause = match pidfd::wait(holder.as_fd()).ok()? {
-        Exit::Code(errno) => Error::syscall("prctl(PR_SET_PDEATHSIG)", errno),
-        signal @ Exit::Signal(_) => Error::new(format_args!("it was ended by {signal}")),
-    };
-    Some(cause.context("hold the container's scope"))
+    Some(match pidfd::wait(holder.as_fd()).ok()? {
+        Exit::Code(errno) => {
+            Error::syscall("prctl(PR_SET_PDEATHSIG)", errno).context("hold the container's scope")
+        }
+        signal @ Exit::Signal(_) => without_a_word("the holder of the container's scope", &signal),
+    })
 }
 
 /// Whether systemd has put the unit where the plan says, for everything else relies on it.
@@ -223,6 +224,6 @@ mod tests {
         pidfd::send_signal(holder.as_fd(), libc::SIGKILL).unwrap();
         pidfd::poll(holder.as_fd(), None).unwrap();
         let text = end_of_holder(&holder).unwrap().to_string();
-        assert_eq!(text, "hold the container's scope: it was ended by SIGKILL");
+        assert_eq!(text, "the holder of the container's scope ended without a word (SIGKILL)");
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     plan::Plan,
     sys::{
         clone::{self, Birth, Child},
-        pidfd::{self, Exit},
+        pidfd::{self, Exit, without_a_word},
         proc::Proc,
     },
 };
@@ -277,9 +277,4 @@ const INIT: &str = "the container's init";
 pub(super) fn died(who: &str, child: Option<&Child>) -> Error {
     let how = child.and_then(|child| pidfd::wait(child.as_fd()).ok());
     how.map_or_else(|| without_a_word(who, &"unknown cause"), |exit| without_a_word(who, &exit))
-}
-
-fn without_a_word(who: &str, how: &dyn std::fmt::Display) -> Error {
-    Error::new(format_args!("{who} ended without a word ({how})"))
-        .hint("a memory limit below what the start of a container takes looks like this; see the kernel log")
 }

@@ -102,22 +102,22 @@ pub fn look_into(proc: &Proc, namespace: BorrowedFd<'_>) -> Result<(Maps, bool)>
         let report = entered.err().map(|error| error.encode()).unwrap_or_default();
         let told = sys::socket::send(theirs.as_fd(), &[b"=", report.as_slice()].concat(), &[]);
         // The maps are read until the other end is closed, so this process has to stay.
-        let _ = told.and_then(|()| sys::socket::receive(theirs.as_fd(), 1));
-        0
+        i32::from(told.and_then(|()| sys::socket::receive(theirs.as_fd(), 1)).is_err())
     })?;
     drop(theirs);
-    let result = look_at_joined(proc, child.pid, ours.as_fd());
+    let found = look_at_joined(proc, child.pid, ours.as_fd());
     drop(ours);
-    sys::pidfd::wait(child.as_fd())?;
-    result
+    let exit = sys::pidfd::wait(child.as_fd())?;
+    found?.ok_or_else(|| sys::pidfd::without_a_word("the process that joins the user namespace", &exit))
 }
 
-fn look_at_joined(proc: &Proc, pid: i32, link: BorrowedFd<'_>) -> Result<(Maps, bool)> {
-    let report = sys::socket::receive(link, 4096)?.ok_or_else(|| Error::new("the joining process died"))?;
-    if report.bytes.len() > 1 {
-        return Err(Error::decode(&report.bytes[1..]));
+/// None where the process has ended.
+fn look_at_joined(proc: &Proc, pid: i32, link: BorrowedFd<'_>) -> Result<Option<(Maps, bool)>> {
+    match sys::socket::receive(link, 4096)? {
+        None => Ok(None),
+        Some(report) if report.bytes.len() > 1 => Err(Error::decode(&report.bytes[1..])),
+        Some(_) => Ok(Some((maps_of(proc, pid)?, denies_setgroups(proc, pid)?))),
     }
-    Ok((maps_of(proc, pid)?, denies_setgroups(proc, pid)?))
 }
 
 /// The namespaces of a process that are not the caller's, by what the kernel says: a path of config.json may have led to

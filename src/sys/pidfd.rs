@@ -37,6 +37,12 @@ impl std::fmt::Display for Exit {
     }
 }
 
+/// The error for a process that ended and did not say why.
+pub fn without_a_word(who: &str, how: &dyn std::fmt::Display) -> Error {
+    Error::new(format_args!("{who} ended without a word ({how})"))
+        .hint("a memory limit below what the start of a container takes looks like this; see the kernel log")
+}
+
 /// Opens the process `pid` of the caller's pid namespace, Linux 5.3. ESRCH: there is none.
 pub fn open(pid: i32) -> Result<OwnedFd> {
     let name = || format!("pidfd_open({pid})");
