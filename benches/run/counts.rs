@@ -165,9 +165,12 @@ fn smallest_limits(work: &Work, subjects: &[Subject]) -> Result<Vec<Count>> {
         cover_cgroups()?;
         let group = work.memory_group()?;
         let around = |subject: &Subject, kib: u64| {
-            fs::write(group.join("memory.limit_in_bytes"), (kib << 10).to_string())
-                .context("limit memory")?;
-            let enter = format!("echo $$ >{}/cgroup.procs && exec \"$@\"", group.display());
+            // Every run has a group of its own: a network namespace goes after its container has ended, and is counted until then.
+            let enter = format!(
+                "g={}/$$; mkdir $g && echo {} >$g/memory.limit_in_bytes && echo $$ >$g/cgroup.procs && exec \"$@\"",
+                group.display(),
+                kib << 10
+            );
             limited(work, subject, None, &["/bin/sh", "-c", &enter, "sh"])
         };
         out.push(Count { what: AROUND, by: every(&around) });
