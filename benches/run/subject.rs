@@ -39,31 +39,36 @@ pub fn subjects() -> Result<Vec<Subject>> {
     let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench");
     let peers = target.join("peers");
     let urun = std::env::var("BENCH_URUN").unwrap_or_else(|_| env!("CARGO_BIN_EXE_urun").to_owned());
-    let urun = installed(&urun, &target.join("urun"))?;
+    let urun = installed(&urun, &target, URUN)?;
     let mut all = vec![
         Subject { name: FLOOR, program: String::new(), version: "benches/floor.c".to_owned() },
         Subject { name: URUN, version: version(&urun).unwrap_or_default(), program: urun },
     ];
     for name in OTHERS {
         let newest = peers.join(name).join("program");
-        let installed = ["/usr/bin", "/usr/sbin", "/usr/local/bin"].map(|dir| Path::new(dir).join(name));
-        let found = std::iter::once(newest).chain(installed).find_map(|path| {
+        let places = ["/usr/bin", "/usr/sbin", "/usr/local/bin"].map(|dir| Path::new(dir).join(name));
+        let found = std::iter::once(newest).chain(places).find_map(|path| {
             // crun's own link is resolved: youki and runc look for themselves by name.
             let program = fs::canonicalize(path).ok()?.to_str()?.to_owned();
             version(&program).map(|version| Subject { name, program, version })
         });
         match found {
-            Some(subject) => all.push(subject),
+            Some(subject) => {
+                all.push(Subject { program: installed(&subject.program, &target, name)?, ..subject });
+            }
             None => eprintln!("bench: without {name}, which is not to be had (benches/peers says why)"),
         }
     }
     Ok(all)
 }
 
-/// Copies a program as install(1) does, which the others are too: a file that the linker wrote through a mapping lies in the page cache
-/// page by page, and mapping it takes longer than mapping the larger folios of one that came by write(2).
-fn installed(program: &str, to: &Path) -> Result<String> {
-    fs::copy(program, to).with_context(|| format!("install {program}"))?;
+/// Copies a program below `target` as install(1) does, so that all lie alike in the page cache: a file that the linker wrote through a
+/// mapping lies there page by page, and mapping it takes longer than mapping the larger folios of one that was copied.
+fn installed(program: &str, target: &Path, name: &str) -> Result<String> {
+    let directory = target.join("installed");
+    fs::create_dir_all(&directory).context("make a directory")?;
+    let to = directory.join(name);
+    fs::copy(program, &to).with_context(|| format!("install {program}"))?;
     Ok(to.to_string_lossy().into_owned())
 }
 
