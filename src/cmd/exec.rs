@@ -81,10 +81,11 @@ fn start(request: &ExecRequest, log: &Log) -> Result<Started> {
     let container =
         init.open().map_err(|error| if error.is(Kind::NotRunning) { stopped() } else { error })?;
     let config = spec::load(&entry.config()?).context("read the container's copy of config.json")?;
+    process::protect_early(&config, &proc)?;
     let process = process_of(args, &config, record.hardened)?;
     check_terminal(args, process.terminal)?;
     let host = Facing::probe(&proc, init.pid, &process)?;
-    process::seal_if_exposed(host.maps.as_ref(), &proc)?;
+    process::protect_if_exposed(host.maps.as_ref(), &proc)?;
     let plan = plan(&config, &process, &planned(args, descriptors, record.hardened), &host.facts)?;
     for warning in &plan.warnings {
         log.warning(warning);

@@ -68,6 +68,7 @@ pub fn make(request: &CreateRequest, waits: Waits, log: &Log) -> Result<Made> {
     check_terminal(&config, request)?;
     let caller = Caller::probe(&proc)?;
     let lent = userns::Chooser { caller: &caller, proc: &proc, request, log }.choose(&mut config)?;
+    process::protect_early(&config, &proc)?;
     let given = Given { descriptors, proc, bytes, config, caller, range: lent.range(), base: lent.base()? };
     lent.settle(given.make(request, waits, log), &request.state_root)
 }
@@ -101,7 +102,7 @@ impl Given {
             let config = announced.as_ref().unwrap_or(&config);
             let plan = plan::create::plan(config, &planned(request, &id, descriptors, hardened), &facts)?;
             let maps = plan.namespaces.callers_maps(facts.namespaces.joined.as_ref());
-            process::seal_if_exposed(maps.as_ref(), &proc)?;
+            process::protect_if_exposed(maps.as_ref(), &proc)?;
             match (store.create(&id), &request.name) {
                 // Another caller took the name in between.
                 (Err(error), Name::Like(_)) if error.is(Kind::Exists) => {}

@@ -5,9 +5,11 @@ use crate::{
     error::{Context, Result},
     ns::plan::Maps,
     plan::Descriptors,
+    spec::{Config, NamespaceKind},
     sys::{fd, proc::Proc, seal, tty},
     tty::console,
 };
+use nix::unistd::geteuid;
 use std::{
     os::fd::{AsFd, OwnedFd},
     path::Path,
@@ -30,15 +32,24 @@ pub fn descriptors(preserve_fds: u32) -> Result<Descriptors> {
 
 /// CVE-2019-5736: a container that has an id which may write the program's file must not get to see that file. Without
 /// `maps` it has the caller's ids or unknown ones.
-pub fn seal_if_exposed(maps: Option<&Maps>, proc: &Proc) -> Result<()> {
+pub fn protect_if_exposed(maps: Option<&Maps>, proc: &Proc) -> Result<()> {
     let program = seal::Program::own(proc)?;
     let stat = program.stat()?;
     if maps.is_some_and(|maps| !maps.holds_uid(stat.st_uid) && stat.st_mode & 0o022 == 0) {
         return Ok(());
     }
     let image = program.open()?;
-    if !image.is_sealed() {
-        image.run_sealed_copy()?;
+    if !image.is_protected()? {
+        image.run_protected()?;
+    }
+    Ok(())
+}
+
+/// What [`protect_if_exposed`] is sure to do later where root makes a container without a user namespace: what the program has
+/// done until then it does again.
+pub fn protect_early(config: &Config, proc: &Proc) -> Result<()> {
+    if config.linux.namespace(NamespaceKind::User).is_none() && geteuid().is_root() {
+        protect_if_exposed(None, proc)?;
     }
     Ok(())
 }

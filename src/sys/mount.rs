@@ -3,7 +3,7 @@
 use super::{check, check_fd, cstring, show};
 use crate::error::{Context, Error, Result};
 use std::{
-    ffi::{CStr, c_char, c_int, c_long},
+    ffi::{CStr, c_char, c_int},
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
     path::Path,
 };
@@ -185,12 +185,13 @@ pub fn pivot_here() -> Result<()> {
 pub fn mount_of(fd: BorrowedFd<'_>) -> Result<(u64, bool)> {
     // SAFETY: statx is plain data for which all zeroes is valid.
     let mut stat: libc::statx = unsafe { std::mem::zeroed() };
+    // By its number: the standard library refers to the C library's statx weakly, so that an optimised static program has none.
     // SAFETY: the descriptor is open, the string NUL-terminated, `stat` a whole statx.
     let ret = unsafe {
         let flags = libc::AT_EMPTY_PATH | libc::AT_SYMLINK_NOFOLLOW;
-        libc::statx(fd.as_raw_fd(), c"".as_ptr(), flags, libc::STATX_MNT_ID, &raw mut stat)
+        libc::syscall(libc::SYS_statx, fd.as_raw_fd(), c"".as_ptr(), flags, libc::STATX_MNT_ID, &raw mut stat)
     };
-    check(c_long::from(ret), || format!("statx({}, STATX_MNT_ID)", show(fd)))?;
+    check(ret, || format!("statx({}, STATX_MNT_ID)", show(fd)))?;
     let root = stat.stx_attributes & u64::from(libc::STATX_ATTR_MOUNT_ROOT.cast_unsigned()) != 0;
     Ok((stat.stx_mnt_id, root))
 }

@@ -1,11 +1,20 @@
-//! The program runs from a sealed copy of itself where a container could otherwise overwrite it (CVE-2019-5736): a
-//! process that init becomes can reach the file of init's image through /proc/PID/exe.
+//! The program runs from an image of itself that nobody can write to, where a container could otherwise overwrite it
+//! (CVE-2019-5736): a process that init becomes can reach the file of init's image through /proc/PID/exe.
 
-use super::{check, check_fd, exec, openat, proc::Proc, show};
+use super::{
+    check, check_fd, exec,
+    mount::{self, Attributes},
+    openat,
+    proc::Proc,
+    show,
+};
 use crate::error::{Context, Error, Result};
 use nix::{
     fcntl::AtFlags,
-    sys::stat::{FileStat, fstatat},
+    sys::{
+        stat::{FileStat, fstatat},
+        statvfs::{FsFlags, fstatvfs},
+    },
 };
 use std::{
     ffi::CString,
@@ -45,26 +54,48 @@ impl Program {
 pub struct Image(OwnedFd);
 
 impl Image {
-    /// Whether it is sealed already: a copy made by [`Image::run_sealed_copy`].
-    pub fn is_sealed(&self) -> bool {
+    /// Whether it is one that nobody can write to already, made by [`Image::run_protected`].
+    pub fn is_protected(&self) -> Result<bool> {
         // SAFETY: F_GET_SEALS takes no further argument; on a file that has no seals it fails with EINVAL.
         let seals = unsafe { libc::fcntl(self.0.as_raw_fd(), libc::F_GET_SEALS) };
-        seals != -1 && seals & SEALS == SEALS
+        if seals != -1 {
+            return Ok(seals & SEALS == SEALS);
+        }
+        // Only a mount of this file alone has it for its root.
+        let (_, is_root) = mount::mount_of(self.0.as_fd())?;
+        let flags = fstatvfs(&self.0).context("statvfs the program's own file")?.flags();
+        Ok(is_root && flags.contains(FsFlags::ST_RDONLY))
     }
 
-    /// Starts the program anew, with the same arguments and environment, from a sealed copy in memory. Returns only on
-    /// failure.
-    pub fn run_sealed_copy(self) -> Result<std::convert::Infallible> {
-        let copy = memory_file()?;
-        let (mut from, mut to) = (File::from(self.0), File::from(copy));
-        std::io::copy(&mut from, &mut to).context("copy the program into memory")?;
-        seal(to.as_fd())?;
+    /// Starts the program anew, with the same arguments and environment: from a read-only mount of its file, which costs nothing,
+    /// or from a sealed copy in memory where there can be no such mount (no CAP_SYS_ADMIN, Linux before 5.12, a filter around
+    /// the caller). Returns only on failure.
+    pub fn run_protected(self) -> Result<std::convert::Infallible> {
+        let image = self.read_only().or_else(|_| self.sealed_copy())?;
         let args = strings(std::env::args_os().map(OsStringExt::into_vec))?;
         let env = strings(
             std::env::vars_os().map(|(name, value)| [name.as_bytes(), b"=", value.as_bytes()].concat()),
         )?;
-        let errno = exec::fexecve(to.as_fd(), &args, &env);
-        Err(Error::syscall("execveat(the sealed copy of the program)", errno))
+        let errno = exec::fexecve(image.as_fd(), &args, &env);
+        Err(Error::syscall("execveat(the protected image of the program)", errno))
+    }
+
+    /// A mount of the file that is nowhere attached. With its descriptor, which execve(2) closes, it leaves its namespace, and then
+    /// no call can change its attributes, clone it or mount it any more: mount_setattr(2) and open_tree(2) want a mount
+    /// that is in one.
+    fn read_only(&self) -> Result<OwnedFd> {
+        let mount = mount::clone_fd(self.0.as_fd(), 0)?;
+        let propagation = libc::MS_PRIVATE;
+        let attributes = Attributes { set: libc::MOUNT_ATTR_RDONLY, clear: 0, propagation };
+        mount::set_attributes(mount.as_fd(), attributes, 0)?;
+        Ok(mount)
+    }
+
+    fn sealed_copy(self) -> Result<OwnedFd> {
+        let (mut from, mut to) = (File::from(self.0), File::from(memory_file()?));
+        std::io::copy(&mut from, &mut to).context("copy the program into memory")?;
+        seal(to.as_fd())?;
+        Ok(to.into())
     }
 }
 

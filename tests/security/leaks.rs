@@ -2,10 +2,15 @@
 //! surroundings of hooks (SEC-20 to SEC-25, SEC-90).
 
 use crate::common::{Bundle, Proc, Subject, Traces, in_modes, only_ours, subject};
+use crate::exec::attacker;
+use nix::sys::statvfs::{FsFlags, statvfs};
 use serde_json::{Value, json};
 use std::{
     fs::File,
-    os::{fd::AsRawFd, unix::process::CommandExt},
+    os::{
+        fd::AsRawFd,
+        unix::{fs::MetadataExt, process::CommandExt},
+    },
     path::{Path, PathBuf},
     process::Command,
 };
@@ -122,15 +127,53 @@ in_modes! {
         let waiting = bundle.args(["/proc/self/exe", "--version"]).create();
         let exe = std::fs::read_link(waiting.proc().path("exe")).unwrap();
         if exe == program {
-            use std::os::unix::fs::MetadataExt;
             let meta = std::fs::metadata(&program).unwrap();
             let mapped = mode.maps().0.iter().any(|[_, host, size]| (*host..host + size).contains(&meta.uid()));
             assert!(!mapped && meta.mode() & 0o022 == 0, "{} is within reach", program.display());
         } else {
-            assert!(exe.to_string_lossy().contains("memfd:"), "{}", exe.display());
+            let read_only = statvfs(&waiting.proc().path("exe")).unwrap().flags().contains(FsFlags::ST_RDONLY);
+            assert!(read_only || exe.to_string_lossy().contains("memfd:"), "{}", exe.display());
         }
         waiting.call("start", &[]);
         is_whole(&program, &before);
+    }
+}
+
+in_modes! {
+    /// CVE-2019-5736: no call of a neighbour who is root with all that root may do on the host makes the runtime's file writable, as
+    /// long as it is executed or after that.
+    [root]
+    fn sec_20_root_with_every_power_cannot_unlock_the_runtimes_own_file(mode) {
+        if only_ours("another runtime's file would be the machine's own") {
+            return;
+        }
+        let binary = subject().1;
+        let look = || {
+            let meta = std::fs::metadata(&binary).unwrap();
+            (meta.mode(), meta.uid(), meta.gid(), meta.nlink(), meta.size(), meta.mtime(), meta.ctime())
+        };
+        let (before, looks) = (std::fs::read(&binary).unwrap(), look());
+        let powers = json!(["CAP_SYS_ADMIN", "CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_FOWNER",
+                            "CAP_CHOWN", "CAP_FSETID", "CAP_LINUX_IMMUTABLE"]);
+        let neighbour = Bundle::new(mode)
+            .rootfs(|root| attacker("image_attacker.c", &root.join("bin/attacker")))
+            .args(["attacker"])
+            .put("/process/capabilities", json!({"bounding": powers, "effective": powers, "permitted": powers}))
+            .start();
+        let pids = neighbour.proc().path("ns/pid").display().to_string();
+        let victim = Bundle::new(mode).args(["true"]).namespace("pid", Some(&pids)).create();
+        neighbour.wait_for("waits");
+        victim.start_and_end();
+        std::fs::write(neighbour.proc().inside("go"), "").unwrap();
+        neighbour.wait_for("tried");
+        is_whole(&binary, &before);
+        assert_eq!(look(), looks, "{}", neighbour.output());
+        // A copy in memory belongs to its process, which may change all but what it contains.
+        let is_copy = victim.bundle().is_turned_down();
+        let output = neighbour.output();
+        let worked: Vec<_> = output.lines().filter(|line| line.ends_with(": done")).collect();
+        assert!(is_copy || worked.is_empty(), "{worked:?}");
+        assert!(!worked.contains(&"write: done"), "{worked:?}");
     }
 }
 
