@@ -23,6 +23,7 @@ pub mod plan;
 #[cfg(test)]
 mod real;
 mod record;
+mod roots;
 pub mod scope;
 #[cfg(test)]
 mod scratch;
@@ -40,6 +41,7 @@ pub use limit::{Current, Limits, limits};
 pub use oom::OomWatch;
 pub use plan::{Caller, Driver, Group, Input, Owner, Plan, Refused, Update, plan};
 pub use record::Record;
+pub use roots::Roots;
 pub use scope::Holder;
 pub use stats::stats;
 pub use unit::Systemd;

@@ -9,7 +9,7 @@ use crate::{
     log::Log,
     spec,
     state::{Entry, Record, Status, Store, document},
-    sys::pidfd,
+    sys::{pidfd, proc::Proc},
 };
 use std::{
     os::fd::AsFd,
@@ -37,7 +37,7 @@ pub fn delete(store: &Store, args: &DeleteArgs, log: &Log) -> Result<()> {
 pub(super) fn remove(mut entry: Entry, force: bool, log: &Log) -> Result<()> {
     if let Some(record) = read(&entry, force, log)? {
         if !force {
-            let status = Status::of(&entry, &record, || group::is_frozen(&record))?;
+            let status = group::status(&entry, &record, &Proc::open()?)?;
             check(&record, status)?;
         }
         // Before the lock: whoever holds it may be waiting for the very process.

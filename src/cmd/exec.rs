@@ -76,7 +76,7 @@ fn start(request: &ExecRequest, log: &Log) -> Result<Started> {
     let proc = Proc::open()?;
     let entry = Store::open(&request.state_root)?.find(&args.id)?;
     let record = entry.record()?.ok_or_else(stopped)?;
-    let status = Status::of(&entry, &record, || group::is_frozen(&record))?;
+    let status = group::status(&entry, &record, &proc)?;
     let init = may_enter(&record, status, args.ignore_paused)?;
     let container =
         init.open().map_err(|error| if error.is(Kind::NotRunning) { stopped() } else { error })?;

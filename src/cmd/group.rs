@@ -1,10 +1,10 @@
 //! The control groups of a container that is found again.
 
 use crate::{
-    cgroup::{self, Cgroup, Freezer},
+    cgroup::{self, Cgroup, Roots},
     error::Result,
     rdt,
-    state::Record,
+    state::{Entry, Record, Status},
     sys::proc::Proc,
 };
 
@@ -16,9 +16,17 @@ pub fn open(record: &Record) -> Result<Cgroup> {
     }
 }
 
-/// Whether the container's groups are frozen.
-pub fn is_frozen(record: &Record) -> Result<bool> {
-    Ok(open(record)?.frozen()? == Freezer::Frozen)
+/// What one container does.
+pub fn status(entry: &Entry, record: &Record, proc: &Proc) -> Result<Status> {
+    Status::of(entry, record, proc, || is_frozen(record, &mut Roots::default()))
+}
+
+/// Whether the container's groups are frozen; `roots` keeps the hierarchies open for the next container.
+pub fn is_frozen(record: &Record, roots: &mut Roots) -> Result<bool> {
+    match record.cgroup.is_null() {
+        true => Ok(false),
+        false => roots.is_frozen(&cgroup::Record::from_json(&record.cgroup)?),
+    }
 }
 
 /// Removes the Intel RDT groups that end with the container.

@@ -29,8 +29,9 @@ pub fn ids(store: &Store, id: &ContainerId, as_json: bool) -> Result<String> {
     init.open().with_context(step)?;
     let config = spec::load(&entry.config()?).context("read the container's copy of config.json")?;
     let asked = Asked { config: &config, has_range: record.id_range.is_some() };
-    let read = read(&Proc::open()?, init.number, &asked);
-    if !init.is_alive()? {
+    let proc = Proc::open()?;
+    let read = read(&proc, init.number, &asked);
+    if !init.is_alive(&proc)? {
         return Err(not_running()).with_context(step);
     }
     let report = read.with_context(step).map_err(|error| match error.errno() {

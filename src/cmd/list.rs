@@ -1,6 +1,9 @@
 //! `urun list`
 
-use super::{table::align, view::View};
+use super::{
+    table::align,
+    view::{Onlooker, View},
+};
 use crate::{
     cli::ListForm,
     error::{Error, Kind, Result},
@@ -16,9 +19,10 @@ pub fn list(store: &Store, form: ListForm, log: &Log) -> Result<String> {
         let lines = ids.iter().flat_map(|id| [id.as_str(), "\n"]);
         return Ok(lines.collect());
     }
+    let mut onlooker = Onlooker::new()?;
     let mut views = Vec::new();
     for id in ids {
-        match store.find(&id).and_then(|entry| View::of(&entry)) {
+        match store.find(&id).and_then(|entry| onlooker.look(&entry)) {
             // Deleted since the directory was read.
             Err(error) if error.is(Kind::NoContainer) => {}
             Err(error) => {

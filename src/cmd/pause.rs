@@ -5,6 +5,7 @@ use crate::{
     cgroup::Freezer,
     error::{Context, Error, Result},
     state::{ContainerId, PATIENCE, Status, Store, not_running},
+    sys::proc::Proc,
 };
 
 /// Freezes every process of a container, which runs or waits for its start, and returns when they stand still.
@@ -15,7 +16,7 @@ pub fn pause(store: &Store, id: &ContainerId) -> Result<()> {
     entry.lock(PATIENCE)?;
     let record = entry.record()?.ok_or_else(not_running).with_context(step)?;
     let groups = group::open(&record)?;
-    let status = Status::of(&entry, &record, || Ok(groups.frozen()? == Freezer::Frozen))?;
+    let status = Status::of(&entry, &record, &Proc::open()?, || Ok(groups.frozen()? == Freezer::Frozen))?;
     match status {
         Status::Created | Status::Running => groups.freeze(Freezer::Frozen),
         Status::Paused => Err(Error::new("container paused").hint(format_args!("urun resume {id}"))),

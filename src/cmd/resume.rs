@@ -5,6 +5,7 @@ use crate::{
     cgroup::Freezer,
     error::{Context, Error, Result},
     state::{ContainerId, Status, Store},
+    sys::proc::Proc,
 };
 
 /// Lets a paused container run again. It waits for nobody: a command that is stuck because the container stands still must
@@ -14,7 +15,7 @@ pub fn resume(store: &Store, id: &ContainerId) -> Result<()> {
     let not_paused = || Error::new("container not paused").context(format_args!("resume container {id}"));
     let record = entry.record()?.ok_or_else(not_paused)?;
     let groups = group::open(&record)?;
-    match Status::of(&entry, &record, || Ok(groups.frozen()? == Freezer::Frozen))? {
+    match Status::of(&entry, &record, &Proc::open()?, || Ok(groups.frozen()? == Freezer::Frozen))? {
         Status::Paused => groups.freeze(Freezer::Thawed).with_context(|| format!("resume container {id}")),
         _ => Err(not_paused()),
     }

@@ -7,7 +7,7 @@ use crate::{
     log::Log,
     seccomp, spec,
     state::{ContainerId, Entry, PATIENCE, Record, Status, Store, document},
-    sys::{clone::Child, socket},
+    sys::{clone::Child, proc::Proc, socket},
 };
 use std::os::fd::AsFd;
 
@@ -40,7 +40,7 @@ pub fn start(store: &Store, id: &ContainerId, log: &Log) -> Result<()> {
 }
 
 fn require_created(entry: &Entry, record: &Record) -> Result<()> {
-    match Status::of(entry, record, || group::is_frozen(record))? {
+    match group::status(entry, record, &Proc::open()?)? {
         Status::Created => Ok(()),
         Status::Paused if entry.awaits_start()? => {
             let error = Error::new("cannot start a container that is paused");

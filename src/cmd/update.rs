@@ -60,7 +60,7 @@ fn document(from: &ResourcesFrom) -> Result<(String, Vec<u8>)> {
 
 fn change(entry: &Entry, args: &UpdateArgs, source: &str, document: &[u8], log: &Log) -> Result<()> {
     let mut record = entry.record()?.ok_or_else(not_running)?;
-    if Status::of(entry, &record, || Ok(false))? == Status::Stopped {
+    if Status::of(entry, &record, &Proc::open()?, || Ok(false))? == Status::Stopped {
         return Err(not_running());
     }
     let update = Update::load(document, &record.oci_version).context(source)?;

@@ -2,9 +2,11 @@
 
 use super::group;
 use crate::{
+    cgroup::Roots,
     error::{Error, Kind, Result},
     host::passwd,
     state::{Entry, FIRST_LOCK, Record, Status},
+    sys::proc::Proc,
 };
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 use std::time::{Duration, Instant};
@@ -20,16 +22,41 @@ pub struct View {
     pub owner: String,
 }
 
-impl View {
-    /// Looks at a container.
-    pub fn of(entry: &Entry) -> Result<Self> {
-        let record = entry.record()?.ok_or_else(|| unfinished(entry))?;
-        let status = Status::of(entry, &record, || group::is_frozen(&record))?;
-        // A container is there whether its owner's name can be read or not.
-        let owner = passwd::name_of(record.owner).unwrap_or_else(|_| record.owner.to_string());
-        Ok(Self { record, status, owner })
+/// Who looks at containers, with what is the same for the next one.
+#[derive(Debug)]
+pub struct Onlooker {
+    proc: Proc,
+    roots: Roots,
+    owner: Option<(u32, String)>,
+}
+
+impl Onlooker {
+    /// One that has not looked at any yet.
+    pub fn new() -> Result<Self> {
+        Ok(Self { proc: Proc::open()?, roots: Roots::default(), owner: None })
     }
 
+    /// Looks at a container.
+    pub fn look(&mut self, entry: &Entry) -> Result<View> {
+        let record = entry.record()?.ok_or_else(|| unfinished(entry))?;
+        let status = Status::of(entry, &record, &self.proc, || group::is_frozen(&record, &mut self.roots))?;
+        let owner = self.name_of(record.owner);
+        Ok(View { record, status, owner })
+    }
+
+    fn name_of(&mut self, uid: u32) -> String {
+        match &self.owner {
+            Some((known, name)) if *known == uid => name.clone(),
+            _ => {
+                // A container is there whether its owner's name can be read or not.
+                let name = passwd::name_of(uid).unwrap_or_else(|_| uid.to_string());
+                self.owner.insert((uid, name)).1.clone()
+            }
+        }
+    }
+}
+
+impl View {
     /// The pid of the container's first process; 0 when it has ended. Engines decode into an object that they have
     /// already, so that an absent pid would leave the old one in it.
     pub fn pid(&self) -> i32 {

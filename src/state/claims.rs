@@ -13,7 +13,7 @@ use crate::{
     bail,
     error::{Context, Result},
     host::ids::Range,
-    sys::lock::Lock,
+    sys::{lock::Lock, proc::Proc},
 };
 use nix::{
     errno::Errno,
@@ -143,7 +143,7 @@ impl Holder {
     /// Whether nobody can come back for the range.
     fn is_gone(&self, range: Range) -> Result<bool> {
         match self {
-            Self::Process(process) => Ok(!process.is_alive()?),
+            Self::Process(process) => Ok(!process.is_alive(&Proc::open()?)?),
             Self::Container(directory) => match directory.symlink_metadata() {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(true),
                 other => {

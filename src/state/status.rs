@@ -43,9 +43,14 @@ impl fmt::Display for Status {
 impl Status {
     /// The status of the container with this record. `is_frozen` tells whether its cgroup is frozen; it is asked only
     /// about a container that is created or runs. A created one that is frozen is paused, as in runc.
-    pub fn of(entry: &Entry, record: &Record, is_frozen: impl FnOnce() -> Result<bool>) -> Result<Self> {
+    pub fn of(
+        entry: &Entry,
+        record: &Record,
+        proc: &Proc,
+        is_frozen: impl FnOnce() -> Result<bool>,
+    ) -> Result<Self> {
         let alive = match record.init {
-            Some(init) => init.is_alive()?,
+            Some(init) => init.is_alive(proc)?,
             // A `create` that died on the way has left nothing that could run.
             None => return Ok(if entry.is_busy()? { Self::Creating } else { Self::Stopped }),
         };
@@ -69,8 +74,8 @@ impl Init {
     }
 
     /// Whether this very process still runs; a zombie does not.
-    pub fn is_alive(self) -> Result<bool> {
-        let stat = stat(&Proc::open()?, &self.number.to_string())?;
+    pub fn is_alive(self, proc: &Proc) -> Result<bool> {
+        let stat = stat(proc, &self.number.to_string())?;
         Ok(stat.is_some_and(|stat| stat.start_time == self.start_time && !stat.has_ended))
     }
 
@@ -81,7 +86,7 @@ impl Init {
             Err(error) if error.errno() == Some(libc::ESRCH) => return Err(not_running()),
             other => other.context("take hold of the container's first process")?,
         };
-        if self.is_alive()? { Ok(fd) } else { Err(not_running()) }
+        if self.is_alive(&Proc::open()?)? { Ok(fd) } else { Err(not_running()) }
     }
 
     /// Sends a signal to this very process; [`Kind::NotRunning`] when it has ended.
@@ -178,15 +183,15 @@ mod tests {
     fn a_zombie_and_a_reaped_process_have_ended() {
         let mut sleeper = Sleeper::new();
         let init = sleeper.init();
-        assert!(init.is_alive().unwrap());
+        assert!(init.is_alive(&Proc::open().unwrap()).unwrap());
         let handle = init.open().unwrap();
         assert!(!pidfd::poll(handle.as_fd(), Some(Duration::from_millis(5))).unwrap());
         init.signal(libc::SIGKILL).unwrap();
         assert!(pidfd::poll(handle.as_fd(), Some(Duration::from_secs(10))).unwrap());
-        assert!(!init.is_alive().unwrap(), "a zombie");
+        assert!(!init.is_alive(&Proc::open().unwrap()).unwrap(), "a zombie");
         assert!(init.signal(libc::SIGKILL).unwrap_err().is(Kind::NotRunning));
         sleeper.0.wait().unwrap();
-        assert!(!init.is_alive().unwrap(), "reaped");
+        assert!(!init.is_alive(&Proc::open().unwrap()).unwrap(), "reaped");
         assert_eq!(init.signal(0).unwrap_err().to_string(), "container not running");
     }
 
@@ -195,7 +200,7 @@ mod tests {
         // SEC-44. The pid is in use, but by a process that began at another time.
         let mut bystander = Sleeper::new();
         let recycled = Init { start_time: bystander.init().start_time - 1, ..bystander.init() };
-        assert!(!recycled.is_alive().unwrap());
+        assert!(!recycled.is_alive(&Proc::open().unwrap()).unwrap());
         let error = recycled.signal(libc::SIGKILL).unwrap_err();
         assert!(error.is(Kind::NotRunning), "{error}");
         assert!(bystander.0.try_wait().unwrap().is_none(), "the bystander lives");
@@ -210,7 +215,7 @@ mod tests {
         let alive = Some(sleeper.init());
         let ended = Some(Init { start_time: 1, ..sleeper.init() });
         let status = |entry: &Entry, stage, init, frozen| {
-            Status::of(entry, &record(stage, init), || Ok(frozen)).unwrap()
+            Status::of(entry, &record(stage, init), &Proc::open().unwrap(), || Ok(frozen)).unwrap()
         };
         assert_eq!(status(&entry, Stage::Creating, alive, false), Status::Creating);
         assert_eq!(status(&entry, Stage::Created, alive, false), Status::Running);

@@ -1,0 +1,33 @@
+//! A look at the groups of many containers.
+
+use super::{apply::is_frozen, dir::Dir, record::Record, tree::found, write::Version};
+use crate::error::{Error, Result};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+/// The roots of the hierarchies that were looked at, each opened once.
+#[derive(Debug, Default)]
+pub struct Roots(BTreeMap<PathBuf, (Dir, Version)>);
+
+impl Roots {
+    /// Whether the groups of a container are frozen, by whom ever.
+    pub fn is_frozen(&mut self, record: &Record) -> Result<bool> {
+        for (mount, path) in &record.hierarchies {
+            let Some((root, version)) = found(self.open(mount))? else { continue };
+            let Some(group) = found(root.open(path.trim_start_matches('/')))? else { continue };
+            if is_frozen(&group, *version)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn open(&mut self, mount: &Path) -> Result<&(Dir, Version)> {
+        if !self.0.contains_key(mount) {
+            self.0.insert(mount.to_owned(), Dir::hierarchy(mount)?);
+        }
+        self.0.get(mount).ok_or_else(|| Error::new(format_args!("{} is gone", mount.display())))
+    }
+}
