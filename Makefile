@@ -49,10 +49,10 @@ test-security: prepare ## Run the attacks, the faults, refused calls, load, the 
 	URUN_ASSEMBLER_SEED=$$(date +%s)000 scripts/test --test security --test assembler --test faults --test turned_down --test load
 	@scripts/fuzz $(FUZZ_SECONDS)
 
-test-long: prepare ## Run every test with many more random cases and every fault, and everything in the test machine in every way
+test-long: prepare build ## Run every test with many more random cases and every fault, and everything in the test machine in every way
 	PROPTEST_CASES=20000 URUN_TEST_FAULTS=all scripts/test
-	URUN_TEST_WITHOUT=openat2:ENOSYS scripts/test --test behaviour --test security
-	URUN_TEST_WITHOUT=openat2:EPERM scripts/test --test behaviour --test security
+	RUNTIME_UNDER_TEST=$(CURDIR)/$(BINARY) URUN_TEST_WITHOUT=openat2:ENOSYS scripts/test --test behaviour --test security
+	RUNTIME_UNDER_TEST=$(CURDIR)/$(BINARY) URUN_TEST_WITHOUT=openat2:EPERM scripts/test --test behaviour --test security
 	URUN_TEST_PURE_CGROUP2=1 URUN_TEST_FAULTS=all scripts/test --test faults -- --skip rootless
 	URUN_TEST_LOAD=1000,5000 scripts/test --test load
 	scripts/test --vm --long
