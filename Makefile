@@ -63,7 +63,7 @@ prepare: # Install what the tests need and the machine lacks
 	@scripts/packages fuzz
 
 BENCH_TOOLS := target/bench/tools
-bench: bench-tools ## Measure every command against crun, runc, youki and the floor, into docs/bench (half an hour)
+bench: bench-tools ## Measure every command against crun, runc, youki and the floor, into docs/bench (20 minutes)
 	$(CARGO) bench --locked --bench run
 
 bench-quick: bench-tools ## The same with few rounds and few shapes, into target/bench/quick (three minutes)
