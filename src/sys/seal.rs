@@ -56,10 +56,10 @@ pub struct Image(OwnedFd);
 impl Image {
     /// Whether it is one that nobody can write to already, made by [`Image::run_protected`].
     pub fn is_protected(&self) -> Result<bool> {
-        // SAFETY: F_GET_SEALS takes no further argument; on a file that has no seals it fails with EINVAL.
+        // SAFETY: F_GET_SEALS takes no further argument; on a file that has no seals it fails with EINVAL. One on a tmpfs has some.
         let seals = unsafe { libc::fcntl(self.0.as_raw_fd(), libc::F_GET_SEALS) };
-        if seals != -1 {
-            return Ok(seals & SEALS == SEALS);
+        if seals != -1 && seals & SEALS == SEALS {
+            return Ok(true);
         }
         // Only a mount of this file alone has it for its root.
         let (_, is_root) = mount::mount_of(self.0.as_fd())?;

@@ -178,6 +178,29 @@ in_modes! {
 }
 
 in_modes! {
+    /// A file on a tmpfs has a seal of its own kind: it is neither taken for the one that protects nor in the way of the mount.
+    [root]
+    fn sec_20_a_runtime_on_a_tmpfs_is_protected_by_a_mount_too(mode) {
+        if only_ours("another runtime's file would be the machine's own") {
+            return;
+        }
+        let copy = PathBuf::from(format!("/dev/shm/urun-{}", std::process::id()));
+        std::fs::copy(subject().1, &copy).unwrap();
+        let bundle = Bundle::new(mode);
+        bundle.write();
+        let mut command = Command::new(&copy);
+        command.args(bundle.command(&["create", "--bundle", bundle.dir().to_str().unwrap(), bundle.id()]).get_args());
+        let output = bundle.call_command(command);
+        std::fs::remove_file(&copy).unwrap();
+        output.ok();
+        let exe = pid(&bundle).path("exe");
+        let flags = statvfs(&exe).unwrap().flags();
+        assert!(bundle.is_turned_down() || flags.contains(FsFlags::ST_RDONLY), "{}", std::fs::read_link(exe).unwrap().display());
+        bundle.call(&["delete", "--force", bundle.id()]).ok();
+    }
+}
+
+in_modes! {
     /// CVE-2024-21626: a working directory behind a descriptor that the runtime has forgotten to close.
     fn sec_21_the_working_directory_is_never_outside(mode) {
         for number in 3..40 {
