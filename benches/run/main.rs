@@ -5,7 +5,7 @@
 //! root. Everything happens in a mount namespace with a fresh cgroup2, where the host's hierarchy is as old as it likes, and
 //! is removed at the end, also when it is interrupted.
 //!
-//! `--quick` takes two minutes instead of half an hour and writes to target/bench/quick; `--systemd` lets systemd manage the
+//! `--quick` takes three minutes instead of twenty and writes to target/bench/quick; `--systemd` lets systemd manage the
 //! groups. `BENCH_ROUNDS` is the number of rounds of the base shape (200, quick 20), to which the others are in proportion.
 //! `BENCH_OUT` is another directory for the JSON and the pictures, `BENCH_URUN` another urun to measure.
 

@@ -159,7 +159,11 @@ impl Enabled {
                 now.split_whitespace().filter(|name| !before.split_whitespace().any(|old| old == *name));
             let text: Vec<String> = added.map(|name| format!("-{name}")).collect();
             if !text.is_empty() {
-                fs::write(file, text.join(" ")).with_context(|| format!("restore {}", file.display()))?;
+                match fs::write(file, text.join(" ")) {
+                    // systemd hands it on to others by now.
+                    Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {}
+                    other => other.with_context(|| format!("restore {}", file.display()))?,
+                }
             }
         }
         Ok(())
