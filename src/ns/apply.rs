@@ -9,8 +9,8 @@ use std::{
     fs::File,
     io::Read,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    path::Path,
-    process::{Command, Stdio},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
 };
 
 /// The `CLONE_NEW*` flag of a kind.
@@ -66,8 +66,11 @@ pub fn write_base_maps(proc: &Proc, pid: i32, maps: &Maps, writer: Writer) -> Re
         Writer::Tools => {
             // They look the process up in /proc.
             let process = proc.process(pid)?;
-            tool("newuidmap", &process, &maps.uids)?;
-            tool("newgidmap", &process, &maps.gids)
+            let users = Tool::start("newuidmap", &process, &maps.uids)?;
+            // Side by side: to start one takes longer than what it does.
+            let groups = Tool::start("newgidmap", &process, &maps.gids);
+            let users = users.wait();
+            users.and(groups.and_then(Tool::wait))
         }
     }
 }
@@ -189,32 +192,45 @@ fn text(lines: &[IdMap]) -> String {
     lines.iter().map(line).collect::<Vec<_>>().concat()
 }
 
-fn tool(name: &str, process: &str, lines: &[IdMap]) -> Result<()> {
-    let numbers = lines.iter().flat_map(|line| [line.container, line.host, line.size]);
-    let program = find(name)?;
-    let step = || format!("map ids: run {}", program.display());
-    let mut child = Command::new(&program)
-        .arg(process)
-        .args(numbers.map(|number| number.to_string()))
-        .env_clear()
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .with_context(step)?;
-    let mut said = Vec::new();
-    let heard = child.stderr.take().map_or(Ok(0), |mut pipe| pipe.read_to_end(&mut said));
-    let status = child.wait().with_context(step)?;
-    heard.with_context(step)?;
-    if status.success() {
-        return Ok(());
+/// newuidmap(1) or newgidmap(1) at work.
+struct Tool {
+    name: &'static str,
+    program: PathBuf,
+    child: Child,
+}
+
+impl Tool {
+    fn start(name: &'static str, process: &str, lines: &[IdMap]) -> Result<Self> {
+        let numbers = lines.iter().flat_map(|line| [line.container, line.host, line.size]);
+        let program = find(name)?;
+        let child = Command::new(&program)
+            .arg(process)
+            .args(numbers.map(|number| number.to_string()))
+            .env_clear()
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("map ids: run {}", program.display()))?;
+        Ok(Self { name, program, child })
     }
-    let said = String::from_utf8_lossy(&said).trim().replace('\n', "; ");
-    Err(Error::new(format_args!("map ids: {name} refused the map ({status}): {said}")))
+
+    fn wait(mut self) -> Result<()> {
+        let step = || format!("map ids: run {}", self.program.display());
+        let mut said = Vec::new();
+        let heard = self.child.stderr.take().map_or(Ok(0), |mut pipe| pipe.read_to_end(&mut said));
+        let status = self.child.wait().with_context(step)?;
+        heard.with_context(step)?;
+        if status.success() {
+            return Ok(());
+        }
+        let said = String::from_utf8_lossy(&said).trim().replace('\n', "; ");
+        Err(Error::new(format_args!("map ids: {} refused the map ({status}): {said}", self.name)))
+    }
 }
 
 /// Where a map tool is. A relative PATH entry is passed over: it would let the caller's directory choose the program.
-fn find(name: &str) -> Result<std::path::PathBuf> {
+fn find(name: &str) -> Result<PathBuf> {
     let path = std::env::var("PATH").unwrap_or_default();
     let standard = ["/usr/bin", "/usr/local/bin", "/bin"];
     path.split(':')
