@@ -30,7 +30,7 @@ impl Subject {
     }
 
     pub fn json(&self) -> Value {
-        json!({ "name": self.name, "version": self.version, "program": self.program, "binary_kib": self.binary_size() })
+        json!({ "name": self.name, "version": self.version, "binary_kib": self.binary_size() })
     }
 }
 
