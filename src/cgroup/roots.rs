@@ -1,9 +1,9 @@
 //! A look at the groups of many containers.
 
 use super::{apply::is_frozen, dir::Dir, record::Record, tree::found, write::Version};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, btree_map::Entry},
     path::{Path, PathBuf},
 };
 
@@ -25,9 +25,9 @@ impl Roots {
     }
 
     fn open(&mut self, mount: &Path) -> Result<&(Dir, Version)> {
-        if !self.0.contains_key(mount) {
-            self.0.insert(mount.to_owned(), Dir::hierarchy(mount)?);
-        }
-        self.0.get(mount).ok_or_else(|| Error::new(format_args!("{} is gone", mount.display())))
+        Ok(match self.0.entry(mount.to_owned()) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => place.insert(Dir::hierarchy(mount)?),
+        })
     }
 }

@@ -19,7 +19,7 @@ pub fn list(store: &Store, form: ListForm, log: &Log) -> Result<String> {
         let lines = ids.iter().flat_map(|id| [id.as_str(), "\n"]);
         return Ok(lines.collect());
     }
-    let mut onlooker = Onlooker::new()?;
+    let mut onlooker = Onlooker::default();
     let mut views = Vec::new();
     for id in ids {
         match store.find(&id).and_then(|entry| onlooker.look(&entry)) {

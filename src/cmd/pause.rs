@@ -15,10 +15,8 @@ pub fn pause(store: &Store, id: &ContainerId) -> Result<()> {
     // What is being deleted must not freeze on the way.
     entry.lock(PATIENCE)?;
     let record = entry.record()?.ok_or_else(not_running).with_context(step)?;
-    let groups = group::open(&record)?;
-    let status = Status::of(&entry, &record, &Proc::open()?, || Ok(groups.frozen()? == Freezer::Frozen))?;
-    match status {
-        Status::Created | Status::Running => groups.freeze(Freezer::Frozen),
+    match group::status(&entry, &record, &Proc::open()?)? {
+        Status::Created | Status::Running => group::open(&record)?.freeze(Freezer::Frozen),
         Status::Paused => Err(Error::new("container paused").hint(format_args!("urun resume {id}"))),
         Status::Creating | Status::Stopped => Err(not_running()),
     }

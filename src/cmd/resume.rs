@@ -14,9 +14,10 @@ pub fn resume(store: &Store, id: &ContainerId) -> Result<()> {
     let entry = store.find(id)?;
     let not_paused = || Error::new("container not paused").context(format_args!("resume container {id}"));
     let record = entry.record()?.ok_or_else(not_paused)?;
-    let groups = group::open(&record)?;
-    match Status::of(&entry, &record, &Proc::open()?, || Ok(groups.frozen()? == Freezer::Frozen))? {
-        Status::Paused => groups.freeze(Freezer::Thawed).with_context(|| format!("resume container {id}")),
+    match group::status(&entry, &record, &Proc::open()?)? {
+        Status::Paused => {
+            group::open(&record)?.freeze(Freezer::Thawed).with_context(|| format!("resume container {id}"))
+        }
         _ => Err(not_paused()),
     }
 }

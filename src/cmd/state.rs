@@ -8,7 +8,7 @@ use crate::{
 
 /// The state of a container as indented JSON.
 pub fn state(store: &Store, id: &ContainerId) -> Result<String> {
-    let view = Onlooker::new()?.look(&store.find(id)?)?;
+    let view = Onlooker::default().look(&store.find(id)?)?;
     let mut text = serde_json::to_string_pretty(&view).map_err(Error::new)?;
     text.push('\n');
     Ok(text)

@@ -23,23 +23,22 @@ pub struct View {
 }
 
 /// Who looks at containers, with what is the same for the next one.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Onlooker {
-    proc: Proc,
+    proc: Option<Proc>,
     roots: Roots,
     owner: Option<(u32, String)>,
 }
 
 impl Onlooker {
-    /// One that has not looked at any yet.
-    pub fn new() -> Result<Self> {
-        Ok(Self { proc: Proc::open()?, roots: Roots::default(), owner: None })
-    }
-
     /// Looks at a container.
     pub fn look(&mut self, entry: &Entry) -> Result<View> {
         let record = entry.record()?.ok_or_else(|| unfinished(entry))?;
-        let status = Status::of(entry, &record, &self.proc, || group::is_frozen(&record, &mut self.roots))?;
+        let proc = match &self.proc {
+            Some(proc) => proc,
+            None => self.proc.insert(Proc::open()?),
+        };
+        let status = Status::of(entry, &record, proc, || group::is_frozen(&record, &mut self.roots))?;
         let owner = self.name_of(record.owner);
         Ok(View { record, status, owner })
     }

@@ -85,8 +85,8 @@ impl Image {
     /// that is in one.
     fn read_only(&self) -> Result<OwnedFd> {
         let mount = mount::clone_fd(self.0.as_fd(), 0)?;
-        let propagation = libc::MS_PRIVATE;
-        let attributes = Attributes { set: libc::MOUNT_ATTR_RDONLY, clear: 0, propagation };
+        let set = libc::MOUNT_ATTR_RDONLY;
+        let attributes = Attributes { set, propagation: libc::MS_PRIVATE, ..Attributes::default() };
         mount::set_attributes(mount.as_fd(), attributes, 0)?;
         Ok(mount)
     }

@@ -1,7 +1,7 @@
 //! What of the host could be found in a container: descriptors, directories, the runtime's own file, its memory, the
 //! surroundings of hooks (SEC-20 to SEC-25, SEC-90).
 
-use crate::common::{Bundle, Proc, Subject, Traces, in_modes, only_ours, subject};
+use crate::common::{Bundle, CAPABILITIES, Proc, Subject, Traces, caps, in_modes, only_ours, subject};
 use crate::exec::attacker;
 use nix::sys::statvfs::{FsFlags, statvfs};
 use serde_json::{Value, json};
@@ -153,12 +153,10 @@ in_modes! {
             (meta.mode(), meta.uid(), meta.gid(), meta.nlink(), meta.size(), meta.mtime(), meta.ctime())
         };
         let (before, looks) = (std::fs::read(&binary).unwrap(), look());
-        let powers = json!(["CAP_SYS_ADMIN", "CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_FOWNER",
-                            "CAP_CHOWN", "CAP_FSETID", "CAP_LINUX_IMMUTABLE"]);
         let neighbour = Bundle::new(mode)
             .rootfs(|root| attacker("image_attacker.c", &root.join("bin/attacker")))
             .args(["attacker"])
-            .put("/process/capabilities", json!({"bounding": powers, "effective": powers, "permitted": powers}))
+            .put("/process/capabilities", caps(&CAPABILITIES))
             .start();
         let pids = neighbour.proc().path("ns/pid").display().to_string();
         let victim = Bundle::new(mode).args(["true"]).namespace("pid", Some(&pids)).create();
