@@ -60,10 +60,14 @@ impl Assembler<'_> {
         let plan = self.setting.plan;
         self.enter_base()?;
         // In the caller's mount namespace still: a clone made here keeps its propagation peers.
-        let sources = mount::open_sources(&plan.mounts, self.setting.proc)?;
-        self.enter_mounts()?;
-        self.make_private().context("make the mount namespace private")?;
-        nix::unistd::chdir("/").context("chdir /")?;
+        let mut sources = mount::open_sources(&plan.mounts, self.setting.proc)?;
+        let alone = plan.root_alone
+            && sources.enter_rootfs().context("make a mount namespace of the root file system")?;
+        if !alone {
+            self.enter_mounts()?;
+            self.make_private().context("make the mount namespace private")?;
+            nix::unistd::chdir("/").context("chdir /")?;
+        }
         let init = self.make_init(init_link)?;
         self.runtime.say(&FromAssembler::Born(init.pid))?;
         // A socket of the namespace where the network devices still are.
@@ -77,13 +81,15 @@ impl Assembler<'_> {
         }
         let pids =
             if plan.namespaces.has(NamespaceKind::Pid) { pidfd::pid_namespace(init.as_fd()) } else { None };
-        let assembled =
-            mount::assemble(&plan.mounts, sources.with_pid_namespace(pids), mount::Lookup::Kernel)?;
+        let sources = sources.with_pid_namespace(pids);
+        let assembled = mount::assemble(&plan.mounts, sources, self.setting.proc, mount::Lookup::Kernel)?;
         if !plan.hooks.create_runtime.is_empty() {
             self.ask(&FromAssembler::Hooks)?;
         }
         self.create_container_hooks(&init)?;
-        self.leave_chroot(&init)?;
+        if !alone {
+            self.leave_chroot(&init)?;
+        }
         mount::enter_root(&assembled, plan.root)?;
         // Last of all: a limit may be so low that the assembly would not have come this far.
         for note in cred::apply::apply(&plan.execution.outside, init.pid, self.setting.proc)? {

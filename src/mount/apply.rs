@@ -2,7 +2,7 @@
 
 use super::{
     idmap::Idmaps,
-    op::{Link, Node, Op, Plan, ProcView, Propagation, PropagationKind},
+    op::{Link, Op, Plan, ProcView, Propagation, PropagationKind},
     root::{Lookup, Missing, Rootfs, kind},
     source::{Opened, Sources},
 };
@@ -11,6 +11,7 @@ use crate::{
     sys::{
         mount::{self, Attributes, Configuration},
         openat::own_root,
+        proc::Proc,
         tty::Pty,
     },
 };
@@ -35,6 +36,8 @@ pub struct Assembled {
     pub terminal: Option<Pty>,
     /// What became /proc, where the plan asked for a procfs there.
     pub proc: Option<ProcView>,
+    /// It is the root of the mount namespace already.
+    entered: bool,
     /// What the root becomes once it is entered.
     propagation: Option<Propagation>,
 }
@@ -57,9 +60,34 @@ pub(super) struct Attached {
     pub(super) delay_read_only: bool,
 }
 
+/// Something that paths are masked with.
+#[derive(Debug)]
+struct Mask {
+    mount: OwnedFd,
+    attached: bool,
+}
+
+impl Mask {
+    fn new(mount: OwnedFd) -> Self {
+        Self { mount, attached: false }
+    }
+
+    /// Lays it over `target`: itself first, then clones, because before Linux 6.15 nothing detached can be cloned.
+    fn attach(&mut self, target: BorrowedFd<'_>) -> Result<()> {
+        if self.attached {
+            return mount::attach(mount::clone_fd(self.mount.as_fd(), 0)?.as_fd(), target);
+        }
+        mount::attach(self.mount.as_fd(), target)?;
+        self.attached = true;
+        Ok(())
+    }
+}
+
 /// The state of an assembly.
 #[derive(Debug)]
-pub(super) struct Assembler {
+pub(super) struct Assembler<'a> {
+    /// The runtime's procfs.
+    pub(super) procfs: &'a Proc,
     pub(super) root: Rootfs,
     pub(super) opened: Vec<Opened>,
     pub(super) idmaps: Idmaps,
@@ -71,31 +99,34 @@ pub(super) struct Assembler {
     /// What entries of `mounts` made and what changes later, in their order: it is found here and not by its path, which may
     /// lead somewhere else by then. Other mounts are not kept open: a limit of descriptors may be low.
     pub(super) attached: Vec<Attached>,
-    /// The host's null device, proven to be it.
-    pub(super) null: Option<OwnedFd>,
-    /// An empty read-only directory, attached.
-    pub(super) empty: Option<OwnedFd>,
+    /// The host's null device.
+    null: Option<Mask>,
+    /// An empty read-only directory.
+    empty: Option<Mask>,
     pub(super) terminal: Option<Pty>,
     /// What became /proc.
     pub(super) proc: Option<ProcView>,
 }
 
 /// Assembles the root file system in the current mount namespace, which the runtime's user namespace owns and whose tree is
-/// private. The caller has one thread; its file system ids are those of the container's root outside, with all capabilities
+/// private. Nothing is looked up by a path of the host's here, but for the directory of a root that is not entered yet and for what
+/// [`Plan::looks_at_the_host`] tells of. The caller has one thread; its file system ids are those of the container's root outside, with all capabilities
 /// kept, so that whatever is created belongs to the container's root. `lookup` says how paths in the container are resolved
 /// as long as the kernel lets them be.
-pub fn assemble(plan: &Plan, sources: Sources, lookup: Lookup) -> Result<Assembled> {
+pub fn assemble(plan: &Plan, sources: Sources, proc: &Proc, lookup: Lookup) -> Result<Assembled> {
     let before = umask(Mode::empty());
-    let assembled = run(plan, sources, lookup);
+    let assembled = run(plan, sources, proc, lookup);
     umask(before);
     assembled
 }
 
-fn run(plan: &Plan, sources: Sources, lookup: Lookup) -> Result<Assembled> {
-    let root = attach_root(plan, sources.rootfs)
-        .with_context(|| format!("mount root file system {}", plan.rootfs.display()))?;
-    let mut assembler = Assembler::new(Rootfs::new(root, lookup), sources.opened, sources.idmaps);
-    assembler.pid_namespace = sources.pid_namespace;
+fn run(plan: &Plan, sources: Sources, proc: &Proc, lookup: Lookup) -> Result<Assembled> {
+    if !sources.entered {
+        attach_root(plan, &sources.rootfs)
+            .with_context(|| format!("mount root file system {}", plan.rootfs.display()))?;
+    }
+    let entered = sources.entered;
+    let mut assembler = Assembler::new(sources, proc, lookup);
     let remounted = plan.ops.iter().filter_map(|op| match op {
         Op::Remount { destination, .. } => Some(destination.clone()),
         _ => None,
@@ -105,38 +136,32 @@ fn run(plan: &Plan, sources: Sources, lookup: Lookup) -> Result<Assembled> {
         assembler.apply(op).with_context(|| op.to_string())?;
     }
     let Assembler { root, terminal, proc, .. } = assembler;
-    Ok(Assembled { root: root.into(), terminal, proc, propagation: plan.propagation })
+    Ok(Assembled { root: root.into(), terminal, proc, entered, propagation: plan.propagation })
 }
 
 /// Attaches the detached root to its own directory, where createContainer hooks look for it.
-fn attach_root(plan: &Plan, root: OwnedFd) -> Result<OwnedFd> {
-    let propagation = match plan.propagation.map(|propagation| propagation.kind) {
-        Some(PropagationKind::Slave) => libc::MS_SLAVE,
-        // pivot_root refuses a shared root: what is to be shared is so at the end.
-        _ => libc::MS_PRIVATE,
-    };
-    mount::set_attributes(root.as_fd(), Attributes { propagation, ..Attributes::default() }, AT_RECURSIVE)?;
+fn attach_root(plan: &Plan, root: &OwnedFd) -> Result<()> {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let directory = nix::fcntl::open(&plan.rootfs, flags, Mode::empty()).context("open")?;
-    let (here, opened) = (fstat(&directory).context("stat")?, fstat(&root).context("stat")?);
+    let (here, opened) = (fstat(&directory).context("stat")?, fstat(root).context("stat")?);
     if (here.st_dev, here.st_ino) != (opened.st_dev, opened.st_ino) {
         return Err(Error::new("the directory has been replaced since it was opened"));
     }
-    mount::attach(root.as_fd(), directory.as_fd())?;
-    Ok(root)
+    mount::attach(root.as_fd(), directory.as_fd())
 }
 
-impl Assembler {
-    pub(super) fn new(root: Rootfs, opened: Vec<Opened>, idmaps: Idmaps) -> Self {
+impl<'a> Assembler<'a> {
+    pub(super) fn new(sources: Sources, procfs: &'a Proc, lookup: Lookup) -> Self {
         Self {
-            root,
-            opened,
-            idmaps,
-            pid_namespace: None,
+            procfs,
+            root: Rootfs::new(sources.rootfs, lookup),
+            opened: sources.opened,
+            idmaps: sources.idmaps,
+            pid_namespace: sources.pid_namespace,
             directory: None,
             remounted: BTreeSet::new(),
             attached: Vec::new(),
-            null: None,
+            null: sources.null.map(Mask::new),
             empty: None,
             terminal: None,
             proc: None,
@@ -182,20 +207,14 @@ impl Assembler {
 
     fn mask(&mut self, path: &Path) -> Result<()> {
         let Some(target) = self.root.find_existing(path, Link::Follow)? else { return Ok(()) };
-        if kind(&target)? == SFlag::S_IFDIR {
-            if let Some(empty) = &self.empty {
-                return mount::attach(mount::clone_fd(empty.as_fd(), 0)?.as_fd(), target.as_fd());
-            }
-            let empty = empty_directory()?;
-            mount::attach(empty.as_fd(), target.as_fd())?;
-            self.empty = Some(empty);
-            return Ok(());
-        }
-        let null = match &self.null {
-            Some(null) => null,
-            None => self.null.insert(null_device()?),
+        let mask = match kind(&target)? {
+            SFlag::S_IFDIR => match &mut self.empty {
+                Some(empty) => empty,
+                none => none.insert(Mask::new(empty_directory()?)),
+            },
+            _ => self.null.as_mut().ok_or_else(|| Error::new("the null device was not opened"))?,
         };
-        mount::attach(mount::clone_fd(null.as_fd(), 0)?.as_fd(), target.as_fd())
+        mask.attach(target.as_fd())
     }
 
     fn cover(&self, path: &Path) -> Result<()> {
@@ -225,21 +244,12 @@ pub(super) fn empty_directory() -> Result<OwnedFd> {
     tmpfs.mount(libc::MOUNT_ATTR_RDONLY | locked)
 }
 
-/// The host's null device, proven to be it (CVE-2025-31133): what the container calls /dev/null is never a source.
-fn null_device() -> Result<OwnedFd> {
-    let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let null = nix::fcntl::open("/dev/null", flags, Mode::empty()).context("open /dev/null")?;
-    match super::source::node_of(&null)? {
-        Some(Node::Char(1, 3)) => Ok(null),
-        _ => Err(Error::new("the host's /dev/null is not the null device (c 1:3)")),
-    }
-}
-
-/// Makes the assembled root the root of the mount namespace. With [`Root::Pivot`] the root and working directory of every
+/// Makes the assembled root the root of the mount namespace where it is not that from the start. With [`Root::Pivot`] the root and working directory of every
 /// process that had the old ones (init) change too; with [`Root::MoveMount`] init needs [`change_root`].
 pub fn enter_root(assembled: &Assembled, how: Root) -> Result<()> {
     let root = assembled.root.as_fd();
     match how {
+        _ if assembled.entered => {}
         Root::Pivot => {
             nix::unistd::fchdir(root).context("enter the root file system")?;
             mount::pivot_here().context("pivot to the root file system")?;

@@ -29,7 +29,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-impl Assembler {
+impl Assembler<'_> {
     pub(super) fn attach(&mut self, attach: &Attach) -> Result<()> {
         self.directory = None;
         let destination = attach.destination.as_path();
@@ -113,7 +113,8 @@ impl Assembler {
             }
         }
         if let (true, Some(there)) = (attach.copy_up, there) {
-            copy::copy_tree(there.as_fd(), mount.as_fd()).context("copy what the image has there")?;
+            copy::copy_tree(there.as_fd(), mount.as_fd(), self.procfs)
+                .context("copy what the image has there")?;
         }
         Ok(mount)
     }

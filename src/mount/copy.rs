@@ -35,20 +35,20 @@ pub(super) fn powers_withheld(from: &OwnedFd) -> Result<u64> {
     Ok(attribute(FsFlags::ST_NODEV, MOUNT_ATTR_NODEV) | attribute(FsFlags::ST_NOSUID, MOUNT_ATTR_NOSUID))
 }
 
-/// Copies the content of the directory `from` and its own owner, mode and times to `to`.
-pub(super) fn copy_tree(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
-    let copy = Copy { proc: Proc::open()? };
+/// Copies the content of the directory `from` and its own owner, mode and times to `to`. `proc` shows the caller.
+pub(super) fn copy_tree(from: BorrowedFd<'_>, to: BorrowedFd<'_>, proc: &Proc) -> Result<()> {
+    let copy = Copy { proc };
     let directory = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let from = openat(from, ".", directory, Mode::empty()).context("open the directory")?;
     let to = openat(to, ".", directory, Mode::empty()).context("open the new file system")?;
     copy.directory(&from, &to, 0)
 }
 
-struct Copy {
-    proc: Proc,
+struct Copy<'a> {
+    proc: &'a Proc,
 }
 
-impl Copy {
+impl Copy<'_> {
     /// Content first, then what marks the directory itself, because copying changes its times.
     fn directory(&self, from: &OwnedFd, to: &OwnedFd, depth: usize) -> Result<()> {
         if depth > MAX_DEPTH {
@@ -97,7 +97,7 @@ impl Copy {
     fn reopen(&self, found: &OwnedFd) -> Result<OwnedFd> {
         let path = format!("{}/fd/{}", self.proc.own()?, found.as_raw_fd());
         let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
-        openat(&self.proc, path.as_str(), flags, Mode::empty()).context("open for reading")
+        openat(self.proc, path.as_str(), flags, Mode::empty()).context("open for reading")
     }
 }
 

@@ -28,7 +28,7 @@ use std::{
 
 const FIND: OFlag = OFlag::O_PATH.union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
 
-impl Assembler {
+impl Assembler<'_> {
     pub(super) fn device(&mut self, device: &Device) -> Result<()> {
         let (directory, name) = self.parent(&device.path)?;
         match device.from {

@@ -126,6 +126,6 @@ fn open(path: &Path) -> Result<OwnedFd> {
 
 /// `uname -r`, or nothing where it cannot be read.
 fn kernel() -> String {
-    let release = Proc::open().and_then(|proc| proc.read_text("sys/kernel/osrelease"));
-    release.map_or_else(|_| String::new(), |text| text.trim_end().to_owned())
+    let name = nix::sys::utsname::uname();
+    name.map_or_else(|_| String::new(), |name| name.release().to_string_lossy().into_owned())
 }

@@ -26,6 +26,13 @@ pub struct Plan {
     pub ops: Vec<Op>,
 }
 
+impl Plan {
+    /// Whether something is looked up by a path of the host's, or shown as far as it is visible there, after everything was opened.
+    pub fn looks_at_the_host(&self) -> bool {
+        self.ops.iter().any(|op| matches!(op, Op::Attach(attach) if attach.what.looks_at_the_host()))
+    }
+}
+
 /// An outside uid and gid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Owner {
@@ -251,6 +258,16 @@ pub enum What {
     },
     /// A new file system.
     Filesystem(Filesystem),
+}
+
+impl What {
+    fn looks_at_the_host(&self) -> bool {
+        match self {
+            Self::Bind(_) => false,
+            Self::Late { .. } => true,
+            Self::Filesystem(wanted) => matches!(wanted.otherwise, Otherwise::Proc { outer: true, .. }),
+        }
+    }
 }
 
 /// A new file system, in fsconfig(2) terms.

@@ -2,34 +2,58 @@
 
 use super::{
     idmap::{self, Idmaps},
-    op::{Node, Plan, Source, SourceKind, SourceLink},
+    op::{Node, Op, Plan, PropagationKind, Source, SourceKind, SourceLink},
     overlay,
 };
 use crate::{
     error::{Context, Error, Result},
-    sys::{mount::clone_path, proc::Proc},
+    sys::{
+        mount::{Attributes, clone_path, enter_copy, set_attributes},
+        openat::own_root,
+        proc::Proc,
+    },
 };
 use nix::{
     fcntl::readlinkat,
-    libc::{AT_RECURSIVE, AT_SYMLINK_NOFOLLOW},
+    libc::{self, AT_RECURSIVE, AT_SYMLINK_NOFOLLOW},
     sys::stat::{SFlag, fstat, major, minor},
 };
-use std::{ffi::OsString, os::fd::OwnedFd};
+use std::{
+    ffi::OsString,
+    os::fd::{AsFd, OwnedFd},
+    path::Path,
+};
 
 /// What [`open_sources`] opened.
 #[derive(Debug)]
 pub struct Sources {
-    /// The root directory and everything mounted below, detached.
+    /// The root directory and everything mounted below.
     pub(super) rootfs: OwnedFd,
+    /// It is the root of the mount namespace; otherwise it is detached.
+    pub(super) entered: bool,
     /// In the order of [`Plan::sources`].
     pub(super) opened: Vec<Opened>,
     /// For the file systems that are still to be made.
     pub(super) idmaps: Idmaps,
+    /// What files are masked with: the host's null device, detached.
+    pub(super) null: Option<OwnedFd>,
     /// The one that a procfs of the container's shows, where it is known by descriptor.
     pub(super) pid_namespace: Option<OwnedFd>,
 }
 
 impl Sources {
+    /// Makes a mount namespace that has nothing but the root file system, as its root, and enters that. False where nobody can:
+    /// before Linux 7.0, without CAP_SYS_CHROOT, or with a mount below that the kernel does not let anybody copy so.
+    pub fn enter_rootfs(&mut self) -> Result<bool> {
+        match enter_copy(self.rootfs.as_fd()) {
+            Err(error) if matches!(error.errno(), Some(libc::EINVAL | libc::EPERM)) => return Ok(false),
+            entered => entered?,
+        }
+        self.rootfs = own_root()?;
+        self.entered = true;
+        Ok(true)
+    }
+
     /// Says which pid namespace a procfs shows that is to show the one set for children.
     #[must_use]
     pub fn with_pid_namespace(self, namespace: Option<OwnedFd>) -> Self {
@@ -56,6 +80,12 @@ pub fn open_sources(plan: &Plan, proc: &Proc) -> Result<Sources> {
     if fstat(&rootfs).with_context(step)?.st_mode & SFlag::S_IFMT.bits() != SFlag::S_IFDIR.bits() {
         return Err(Error::new("not a directory").context(step()));
     }
+    let propagation = match plan.propagation.map(|propagation| propagation.kind) {
+        Some(PropagationKind::Slave) => libc::MS_SLAVE,
+        // pivot_root refuses a shared root: what is to be shared is so at the end.
+        _ => libc::MS_PRIVATE,
+    };
+    set_propagation(&rootfs, propagation, AT_RECURSIVE).with_context(step)?;
     let idmaps = Idmaps::make(&plan.idmaps, proc)?;
     if let Some(idmap) = plan.root_idmap {
         let refused = |error| idmap::source_refused(error, &plan.rootfs, idmap, &idmaps);
@@ -68,7 +98,23 @@ pub fn open_sources(plan: &Plan, proc: &Proc) -> Result<Sources> {
         })
     };
     let opened = plan.sources.iter().map(open).collect::<Result<_>>()?;
-    Ok(Sources { rootfs, opened, idmaps, pid_namespace: None })
+    let masks = plan.ops.iter().any(|op| matches!(op, Op::Mask(_)));
+    let null = masks.then(null_device).transpose()?;
+    Ok(Sources { rootfs, entered: false, opened, idmaps, null, pid_namespace: None })
+}
+
+/// The host's null device, proven to be it (CVE-2025-31133): what the container calls /dev/null is never a source.
+fn null_device() -> Result<OwnedFd> {
+    let null = clone_path(Path::new("/dev/null"), AT_SYMLINK_NOFOLLOW)?;
+    if node_of(&null)? != Some(Node::Char(1, 3)) {
+        return Err(Error::new("the host's /dev/null is not the null device (c 1:3)"));
+    }
+    set_propagation(&null, libc::MS_PRIVATE, 0)?;
+    Ok(null)
+}
+
+fn set_propagation(mount: &OwnedFd, propagation: u64, depth: i32) -> Result<()> {
+    set_attributes(mount.as_fd(), Attributes { propagation, ..Attributes::default() }, depth)
 }
 
 fn open(source: &Source, idmaps: &Idmaps) -> Result<Opened> {

@@ -10,7 +10,7 @@ use crate::{
     ns::{
         self,
         idmap::Outside,
-        plan::{Base, Namespaces, Writer},
+        plan::{Base, Mounts, Namespaces, Writer},
         sysctl,
     },
     rdt, seccomp,
@@ -85,8 +85,10 @@ pub fn plan(config: &Config, request: &Request, facts: &Facts) -> Result<Plan> {
     let mut warnings = config.warnings.clone();
     warnings.extend(sysctls.notes.iter().cloned());
     warnings.extend(withheld);
+    let hooks = hooks(config, request)?;
     Ok(Plan {
         cgroup,
+        root_alone: inner.root_alone(&mounts, &hooks),
         mounts,
         root: request.root,
         hostname: config.hostname.clone(),
@@ -96,7 +98,7 @@ pub fn plan(config: &Config, request: &Request, facts: &Facts) -> Result<Plan> {
         sysctls,
         creator: inner.creator(),
         execution,
-        hooks: hooks(config, request)?,
+        hooks,
         warnings,
         namespaces: namespaces.clone(),
     })
@@ -168,6 +170,16 @@ impl Inner<'_> {
             groups: cgroup.groups().iter().map(mount_group).collect(),
         };
         mount::plan(self.config, &request, &facts)
+    }
+
+    /// Nobody may need the caller's mounts while the container is assembled: hooks know paths of the host, and in another user namespace
+    /// than the initial one the kernel gives a procfs or sysfs only to whoever sees a whole one (mount_too_revealing in
+    /// fs/namespace.c).
+    fn root_alone(&self, mounts: &mount::Plan, hooks: &Hooks) -> bool {
+        let of_its_own = matches!(self.namespaces.mounts, Mounts::Locked | Mounts::Shared);
+        let initial = self.facts.caller.initial && self.namespaces.base == Base::Caller;
+        let hooked = !hooks.create_runtime.is_empty() || !hooks.create_container.is_empty();
+        of_its_own && initial && !hooked && !mounts.looks_at_the_host()
     }
 
     fn net_devices(&self) -> Result<Vec<net::NetOp>> {

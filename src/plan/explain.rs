@@ -108,6 +108,12 @@ impl Steps<'_> {
             Some(path) => {
                 self.add("mount namespace", format_args!("join mount namespace {}", path.display()));
             }
+            None if self.plan.root_alone => {
+                self.add(
+                    "mount namespace",
+                    "make a mount namespace of the root alone, before Linux 7.0 of all mounts",
+                );
+            }
             None if spaces.base == Base::Caller => self.add("mount namespace", "make a mount namespace"),
             None => {}
         }

@@ -65,9 +65,7 @@ pub fn cstring(text: impl AsRef<[u8]>) -> Result<CString> {
 
 /// A descriptor as strace prints it: number and target.
 pub fn show(fd: BorrowedFd<'_>) -> String {
+    let name = proc::name(fd);
     let fd = fd.as_raw_fd();
-    match std::fs::read_link(format!("/proc/self/fd/{fd}")) {
-        Ok(target) => format!("{fd}<{}>", target.display()),
-        Err(_) => fd.to_string(),
-    }
+    name.map_or_else(|| fd.to_string(), |name| format!("{fd}<{}>", name.display()))
 }

@@ -3,29 +3,42 @@
 use super::{check, check_fd, cstring, show};
 use crate::error::{Context, Error, Result};
 use std::{
-    ffi::{CStr, c_char, c_int},
+    ffi::{CStr, c_char, c_int, c_uint},
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
     path::Path,
 };
+
+const EMPTY_PATH: c_uint = libc::AT_EMPTY_PATH.cast_unsigned();
 
 /// A detached clone of the mount at the path, with what is mounted below where `flags` has `AT_RECURSIVE`;
 /// `AT_SYMLINK_NOFOLLOW` clones a symlink itself. The clone is a peer of a shared original.
 pub fn clone_path(path: &Path, flags: c_int) -> Result<OwnedFd> {
     use std::os::unix::ffi::OsStrExt;
     let name = cstring(path.as_os_str().as_bytes())?;
-    open_tree(libc::AT_FDCWD, &name, flags, || "AT_FDCWD".into())
+    open_tree(libc::AT_FDCWD, &name, flags.cast_unsigned() | libc::OPEN_TREE_CLONE, || "AT_FDCWD".into())
 }
 
 /// As [`clone_path`], of the very object behind a descriptor of the caller's mount namespace.
 pub fn clone_fd(fd: BorrowedFd<'_>, flags: c_int) -> Result<OwnedFd> {
-    open_tree(fd.as_raw_fd(), c"", flags | libc::AT_EMPTY_PATH, || show(fd))
+    let flags = flags.cast_unsigned() | libc::OPEN_TREE_CLONE;
+    open_tree(fd.as_raw_fd(), c"", flags | EMPTY_PATH, || show(fd))
 }
 
-fn open_tree(dir: RawFd, name: &CStr, flags: c_int, shown: impl FnOnce() -> String) -> Result<OwnedFd> {
-    let flags = flags.cast_unsigned() | libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC;
+fn open_tree(dir: RawFd, name: &CStr, flags: c_uint, shown: impl FnOnce() -> String) -> Result<OwnedFd> {
+    let flags = flags | libc::OPEN_TREE_CLOEXEC;
     // SAFETY: `dir` is AT_FDCWD or open, `name` is NUL-terminated.
     let ret = unsafe { libc::syscall(libc::SYS_open_tree, dir, name.as_ptr(), flags) };
     check_fd(ret, || format!("open_tree({}, {name:?}, {flags:#x})", shown()))
+}
+
+/// Enters a new mount namespace in which a copy of the detached `tree` is the root and nothing else is mounted: open_tree(2) with
+/// `OPEN_TREE_NAMESPACE` (Linux 7.0; EINVAL before) and setns(2), which takes CAP_SYS_CHROOT and makes that root the caller's root and
+/// working directory. The copies are in the peer groups of their originals.
+pub fn enter_copy(tree: BorrowedFd<'_>) -> Result<()> {
+    const OPEN_TREE_NAMESPACE: c_uint = 2;
+    let flags = OPEN_TREE_NAMESPACE | libc::AT_RECURSIVE.cast_unsigned();
+    let namespace = open_tree(tree.as_raw_fd(), c"", flags | EMPTY_PATH, || show(tree))?;
+    super::ns::setns(namespace.as_fd(), libc::CLONE_NEWNS)
 }
 
 /// Moves a mount, detached or not, onto the object behind `target`. The descriptor stays the mount's root.

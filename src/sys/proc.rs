@@ -8,8 +8,9 @@ use std::{
     cell::Cell,
     fs::File,
     io::Write,
-    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
     path::PathBuf,
+    sync::atomic::{AtomicI32, Ordering},
 };
 
 /// The root directory of a procfs, proven to be one.
@@ -23,6 +24,24 @@ pub struct Proc {
     depth: Cell<Option<usize>>,
 }
 
+/// The number of the handle that was opened last.
+static LAST: AtomicI32 = AtomicI32::new(-1);
+
+/// What the kernel calls the object behind a descriptor, for an error: those arise where nobody has a handle, and what is /proc by its
+/// name may be the container's. None where there is no procfs to ask.
+pub(super) fn name(fd: BorrowedFd<'_>) -> Option<PathBuf> {
+    // SAFETY: fcntl(2) takes numbers alone, and says so where this one is not open any more.
+    let copy = unsafe { libc::fcntl(LAST.load(Ordering::Relaxed), libc::F_DUPFD_CLOEXEC, 0) };
+    let last = (copy >= 0).then(|| {
+        // SAFETY: the kernel has just handed this descriptor to us and nobody else has seen it.
+        Proc::verified(unsafe { OwnedFd::from_raw_fd(copy) }).ok()
+    });
+    // Nothing here may tell an error by a descriptor's name.
+    let proc = last.flatten().or_else(|| Proc::open().ok())?;
+    let link = nix::fcntl::readlinkat(&proc.root, format!("self/fd/{}", fd.as_raw_fd()).as_str());
+    link.ok().map(PathBuf::from)
+}
+
 /// inode number of the root directory of every procfs, `PROC_ROOT_INO` in the kernel.
 const ROOT_INODE: u64 = 1;
 
@@ -31,7 +50,9 @@ impl Proc {
     pub fn open() -> Result<Self> {
         let flags = nix::fcntl::OFlag::O_PATH | nix::fcntl::OFlag::O_DIRECTORY | nix::fcntl::OFlag::O_CLOEXEC;
         let fd = nix::fcntl::open("/proc", flags, nix::sys::stat::Mode::empty()).context("open /proc")?;
-        Self::verified(fd)
+        let proc = Self::verified(fd)?;
+        LAST.store(proc.root.as_raw_fd(), Ordering::Relaxed);
+        Ok(proc)
     }
 
     /// Takes a descriptor, such as a detached mount, after proving that it is the root of a procfs.
@@ -197,6 +218,7 @@ mod tests {
     use super::*;
     use crate::sys::{
         clone::{Birth, spawn},
+        fork::isolated,
         scratch::child,
     };
     use nix::sched::CloneFlags;
@@ -242,5 +264,21 @@ mod tests {
     #[test]
     fn a_directory_that_is_no_procfs_is_refused() {
         assert!(Proc::verified(File::open("/").unwrap().into()).is_err());
+    }
+
+    #[test]
+    fn an_error_names_a_descriptor_by_the_handle_whatever_is_called_proc() {
+        isolated::run(|| {
+            let _proc = Proc::open().unwrap();
+            let file = File::open("/etc/passwd").unwrap();
+            let none = Option::<&str>::None;
+            nix::mount::mount(Some("image"), "/proc", Some("tmpfs"), nix::mount::MsFlags::empty(), none)
+                .unwrap();
+            std::fs::create_dir_all("/proc/self/fd").unwrap();
+            std::os::unix::fs::symlink("/lie", format!("/proc/self/fd/{}", file.as_raw_fd())).unwrap();
+            assert_eq!(name(file.as_fd()), Some("/etc/passwd".into()));
+            LAST.store(-1, Ordering::Relaxed);
+            assert_eq!(name(file.as_fd()), None);
+        });
     }
 }

@@ -356,6 +356,8 @@ fn text(name: &str, mode: Mode, build: fn(Bundle) -> Bundle) -> String {
         output.stderr.replace(&bundle.scratch().path().display().to_string(), "…").replace(bundle.id(), "ID");
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
     let said = said.replace(release.trim_end(), "RELEASE");
+    // Descriptors are named from the root of the mount namespace, which the root file system is from the start since Linux 7.0.
+    let said = said.replace("<…/bundle/rootfs>", "</>").replace("<…/bundle/rootfs/", "</");
     format!("# {name} ({mode:?}): {}\n{}\n", output.code, numberless(&said))
 }
 

@@ -12,9 +12,7 @@ const EXTRA: [&str; 3] = ["/proc/version", "/proc/uptime", "/proc/loadavg"];
 
 /// Is this kernel's `subset=pid` free of the rule that all of the present /proc has to be seen?
 fn has_free_subset() -> bool {
-    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|word| word.parse::<u32>().unwrap());
-    (numbers.next(), numbers.next()) >= (Some(7), Some(2))
+    linux() >= (7, 2)
 }
 
 /// What stands for a /proc that cannot be had.

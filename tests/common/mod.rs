@@ -28,7 +28,9 @@ pub use config::{CHROMIUM_SAFE_CAPS, DEFAULT_CAPS, MASKED, READONLY, caps, set};
 pub use console::{ConsoleSocket, Pty, read_until, receive_fd};
 pub use container::Container;
 pub use golden::golden_words;
-pub use host::{CAPABILITIES, Mount, Proc, cgroup_dir, has_cap_sys_resource, host_mounts, lsm, mounts_below};
+pub use host::{
+    CAPABILITIES, Mount, Proc, cgroup_dir, has_cap_sys_resource, host_mounts, linux, lsm, mounts_below,
+};
 pub use limits::{cgroup_file, is_v1, limit_of, limits_are};
 pub use mode::{Driver, Mode, POD_BASE, PinnedNamespaces, driver};
 pub use replay::{Replay, recorded};

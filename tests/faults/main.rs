@@ -18,6 +18,7 @@ mod budget;
 mod errnos;
 mod facts;
 mod furniture;
+mod root_alone;
 mod sample;
 mod tracer;
 mod verb;

@@ -387,7 +387,7 @@ fn was_killed(fault: Option<(Call, Fault)>) -> bool {
 }
 
 /// The container's init, by `state`.
-fn init(bundle: &Bundle) -> Proc {
+pub fn init(bundle: &Bundle) -> Proc {
     let state: Value = serde_json::from_str(&bundle.call(&["state", bundle.id()]).ok().stdout).unwrap();
     Proc(u32::try_from(state["pid"].as_u64().unwrap()).unwrap())
 }

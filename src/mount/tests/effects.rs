@@ -45,8 +45,9 @@ pub(super) fn assembled_in(
     lookup: Lookup,
 ) -> Result<Assembled> {
     let plan = plan(config, request, facts)?;
-    let sources = open_sources(&plan, &Proc::open()?)?;
-    assemble(&plan, sources, lookup)
+    let proc = Proc::open()?;
+    let sources = open_sources(&plan, &proc)?;
+    assemble(&plan, sources, &proc, lookup)
 }
 
 /// The line of mountinfo for a mount point, from ` - ` on preceded by the mount's own options.

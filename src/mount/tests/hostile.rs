@@ -10,8 +10,8 @@ use crate::{
     mount::{
         Assembled, Request,
         apply::Assembler,
-        idmap::Idmaps,
         op::{Device, DeviceFrom, Link, Node},
+        open_sources, plan,
         root::{Lookup, Missing, Rootfs},
     },
     spec::Config,
@@ -318,9 +318,9 @@ fn sec_05_a_file_that_takes_the_place_of_a_new_device_is_not_given_away() {
         fs::create_dir(&dir).unwrap();
         fs::write(dir.join("victim"), "").unwrap();
         let (node, victim) = (dir.join("node"), dir.join("victim"));
-        let root = Rootfs::new(fs::File::open(scratch.join("root")).unwrap().into(), lookup);
-        let mut assembler =
-            Assembler::new(root, Vec::new(), Idmaps::make(&[], &Proc::open().unwrap()).unwrap());
+        let proc = Proc::open().unwrap();
+        let plan = plan(&config(&scratch.join("root")), &Request::default(), &facts()).unwrap();
+        let mut assembler = Assembler::new(open_sources(&plan, &proc).unwrap(), &proc, lookup);
         let from = DeviceFrom::Make { mode: 0o600, uid: Some(1000), gid: None };
         let device = Device { origin: String::new(), path: "/dev/node".into(), node: Node::Fifo, from };
         let done = AtomicBool::new(false);

@@ -181,11 +181,12 @@ fn propagation_words_are_obeyed_and_binds_are_private_without_them() {
             add(&mut config, path, bind(&volume)).propagation = vec![Propagation { kind, recursive: true }];
         }
         let plan = plan(&config, &Request::default(), &facts()).unwrap();
-        let sources = open_sources(&plan, &Proc::open().unwrap()).unwrap();
+        let proc = Proc::open().unwrap();
+        let sources = open_sources(&plan, &proc).unwrap();
         // As the runtime does it: sources come from the caller's mount namespace, the rest happens in a new one.
         unshare(CloneFlags::CLONE_NEWNS).unwrap();
         mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>).unwrap();
-        assemble(&plan, sources, crate::mount::Lookup::Kernel).unwrap();
+        assemble(&plan, sources, &proc, crate::mount::Lookup::Kernel).unwrap();
         assert!(!mounted("/mnt/root/none").unwrap().contains("shared"));
         assert!(!mounted("/mnt/root/none").unwrap().contains("master"));
         assert!(mounted("/mnt/root/shared").unwrap().contains("shared:"));
