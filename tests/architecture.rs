@@ -440,6 +440,7 @@ const OWN_PATHS: &[(&str, &str, &str)] = &[
     ("sys/mount.rs", "umount2(\".\"", "no name is looked up"),
     ("sys/mount.rs", "chdir(\"/\")", "no name is looked up"),
     ("sys/openat.rs", "fcntl::open(\"/\"", "no name is looked up"),
+    ("sys/proc.rs", "Proc::open()", "words for an error"),
     ("sys/proc.rs", "fcntl::open(\"/proc\"", "proven to be a procfs; all else is beneath it"),
     ("sys/socket.rs", "fcntl::open(path,", "the directory of a socket that the caller names"),
     (

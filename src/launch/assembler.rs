@@ -60,9 +60,8 @@ impl Assembler<'_> {
         let plan = self.setting.plan;
         self.enter_base()?;
         // In the caller's mount namespace still: a clone made here keeps its propagation peers.
-        let mut sources = mount::open_sources(&plan.mounts, self.setting.proc)?;
-        let alone = plan.root_alone
-            && sources.enter_rootfs().context("make a mount namespace of the root file system")?;
+        let mut sources = mount::open_sources(&plan.mounts, self.setting.proc, plan.root_alone)?;
+        let alone = sources.enter_alone()?;
         if !alone {
             self.enter_mounts()?;
             self.make_private().context("make the mount namespace private")?;

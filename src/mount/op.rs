@@ -27,7 +27,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Whether something is looked up by a path of the host's, or shown as far as it is visible there, after everything was opened.
+    /// Whether something may be looked up by a path of the host's, or shown as far as it is visible there, after everything was opened.
     pub fn looks_at_the_host(&self) -> bool {
         self.ops.iter().any(|op| matches!(op, Op::Attach(attach) if attach.what.looks_at_the_host()))
     }
@@ -260,12 +260,18 @@ pub enum What {
     Filesystem(Filesystem),
 }
 
+/// File systems of which no parameter is a path: what is their `source` is shown and never looked for.
+const WITHOUT_PATHS: [&str; 7] = ["cgroup", "cgroup2", "devpts", "mqueue", "proc", "sysfs", "tmpfs"];
+
 impl What {
     fn looks_at_the_host(&self) -> bool {
         match self {
             Self::Bind(_) => false,
             Self::Late { .. } => true,
-            Self::Filesystem(wanted) => matches!(wanted.otherwise, Otherwise::Proc { outer: true, .. }),
+            Self::Filesystem(wanted) => {
+                !WITHOUT_PATHS.contains(&wanted.fstype.as_str())
+                    || matches!(wanted.otherwise, Otherwise::Proc { outer: true, .. })
+            }
         }
     }
 }

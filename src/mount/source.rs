@@ -8,7 +8,8 @@ use super::{
 use crate::{
     error::{Context, Error, Result},
     sys::{
-        mount::{Attributes, clone_path, enter_copy, set_attributes},
+        mount::{Attributes, clone_path, namespace_of, set_attributes},
+        ns::setns,
         openat::own_root,
         proc::Proc,
     },
@@ -31,6 +32,8 @@ pub struct Sources {
     pub(super) rootfs: OwnedFd,
     /// It is the root of the mount namespace; otherwise it is detached.
     pub(super) entered: bool,
+    /// A mount namespace that has nothing but a copy of it, as its root.
+    alone: Option<OwnedFd>,
     /// In the order of [`Plan::sources`].
     pub(super) opened: Vec<Opened>,
     /// For the file systems that are still to be made.
@@ -42,12 +45,13 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// Makes a mount namespace that has nothing but the root file system, as its root, and enters that. False where nobody can:
-    /// before Linux 7.0, without CAP_SYS_CHROOT, or with a mount below that the kernel does not let anybody copy so.
-    pub fn enter_rootfs(&mut self) -> Result<bool> {
-        match enter_copy(self.rootfs.as_fd()) {
-            Err(error) if matches!(error.errno(), Some(libc::EINVAL | libc::EPERM)) => return Ok(false),
-            entered => entered?,
+    /// Enters the mount namespace of the root file system alone. False where there is none, or nobody can enter it (EPERM: without
+    /// CAP_SYS_CHROOT).
+    pub fn enter_alone(&mut self) -> Result<bool> {
+        let Some(namespace) = self.alone.take() else { return Ok(false) };
+        match setns(namespace.as_fd(), libc::CLONE_NEWNS) {
+            Err(error) if error.errno() == Some(libc::EPERM) => return Ok(false),
+            entered => entered.context("enter the mount namespace of the root file system")?,
         }
         self.rootfs = own_root()?;
         self.entered = true;
@@ -73,8 +77,9 @@ pub(super) enum Opened {
 }
 
 /// Opens everything the plan takes from the host, in the caller's mount namespace, so that mount propagation keeps its peers,
-/// and maps the ids of what is to be id-mapped. The caller has one thread.
-pub fn open_sources(plan: &Plan, proc: &Proc) -> Result<Sources> {
+/// and maps the ids of what is to be id-mapped. With `alone` the root file system gets a mount namespace of its own, where the kernel
+/// makes such a one. The caller has one thread.
+pub fn open_sources(plan: &Plan, proc: &Proc, alone: bool) -> Result<Sources> {
     let step = || format!("open root file system {}", plan.rootfs.display());
     let rootfs = clone_path(&plan.rootfs, AT_RECURSIVE).with_context(step)?;
     if fstat(&rootfs).with_context(step)?.st_mode & SFlag::S_IFMT.bits() != SFlag::S_IFDIR.bits() {
@@ -91,6 +96,11 @@ pub fn open_sources(plan: &Plan, proc: &Proc) -> Result<Sources> {
         let refused = |error| idmap::source_refused(error, &plan.rootfs, idmap, &idmaps);
         idmaps.apply(&rootfs, idmap).map_err(refused).with_context(step)?;
     }
+    // Now, because a table of mounts is in the order in which they were made, and the root is expected to be its first.
+    let alone = match alone {
+        true => namespace_of(rootfs.as_fd()).context("make a mount namespace of the root file system")?,
+        false => None,
+    };
     let open = |source: &Source| {
         open(source, &idmaps).with_context(|| {
             let Source { origin, destination, path, .. } = source;
@@ -100,7 +110,7 @@ pub fn open_sources(plan: &Plan, proc: &Proc) -> Result<Sources> {
     let opened = plan.sources.iter().map(open).collect::<Result<_>>()?;
     let masks = plan.ops.iter().any(|op| matches!(op, Op::Mask(_)));
     let null = masks.then(null_device).transpose()?;
-    Ok(Sources { rootfs, entered: false, opened, idmaps, null, pid_namespace: None })
+    Ok(Sources { rootfs, entered: false, alone, opened, idmaps, null, pid_namespace: None })
 }
 
 /// The host's null device, proven to be it (CVE-2025-31133): what the container calls /dev/null is never a source.

@@ -2,8 +2,9 @@
 
 use super::{check, check_fd, cstring, show};
 use crate::error::{Context, Error, Result};
+use nix::errno::Errno;
 use std::{
-    ffi::{CStr, c_char, c_int, c_uint},
+    ffi::{CStr, c_char, c_int, c_long, c_uint},
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
     path::Path,
 };
@@ -25,20 +26,28 @@ pub fn clone_fd(fd: BorrowedFd<'_>, flags: c_int) -> Result<OwnedFd> {
 }
 
 fn open_tree(dir: RawFd, name: &CStr, flags: c_uint, shown: impl FnOnce() -> String) -> Result<OwnedFd> {
-    let flags = flags | libc::OPEN_TREE_CLOEXEC;
-    // SAFETY: `dir` is AT_FDCWD or open, `name` is NUL-terminated.
-    let ret = unsafe { libc::syscall(libc::SYS_open_tree, dir, name.as_ptr(), flags) };
-    check_fd(ret, || format!("open_tree({}, {name:?}, {flags:#x})", shown()))
+    let ret = raw_open_tree(dir, name, flags);
+    check_fd(ret, || format!("open_tree({}, {name:?}, {:#x})", shown(), flags | libc::OPEN_TREE_CLOEXEC))
 }
 
-/// Enters a new mount namespace in which a copy of the detached `tree` is the root and nothing else is mounted: open_tree(2) with
-/// `OPEN_TREE_NAMESPACE` (Linux 7.0; EINVAL before) and setns(2), which takes CAP_SYS_CHROOT and makes that root the caller's root and
-/// working directory. The copies are in the peer groups of their originals.
-pub fn enter_copy(tree: BorrowedFd<'_>) -> Result<()> {
+fn raw_open_tree(dir: RawFd, name: &CStr, flags: c_uint) -> c_long {
+    let flags = flags | libc::OPEN_TREE_CLOEXEC;
+    // SAFETY: `dir` is AT_FDCWD or open, `name` is NUL-terminated.
+    unsafe { libc::syscall(libc::SYS_open_tree, dir, name.as_ptr(), flags) }
+}
+
+/// A new mount namespace in which a copy of the detached `tree` is the root and nothing else is mounted: `OPEN_TREE_NAMESPACE`, Linux
+/// 7.0. The copies are in the peer groups of their originals. None, without an error's text, where the kernel does not make it
+/// (EINVAL, EPERM).
+pub fn namespace_of(tree: BorrowedFd<'_>) -> Result<Option<OwnedFd>> {
     const OPEN_TREE_NAMESPACE: c_uint = 2;
-    let flags = OPEN_TREE_NAMESPACE | libc::AT_RECURSIVE.cast_unsigned();
-    let namespace = open_tree(tree.as_raw_fd(), c"", flags | EMPTY_PATH, || show(tree))?;
-    super::ns::setns(namespace.as_fd(), libc::CLONE_NEWNS)
+    let flags = OPEN_TREE_NAMESPACE | libc::AT_RECURSIVE.cast_unsigned() | EMPTY_PATH;
+    let ret = raw_open_tree(tree.as_raw_fd(), c"", flags);
+    if ret == -1 && matches!(Errno::last(), Errno::EINVAL | Errno::EPERM) {
+        return Ok(None);
+    }
+    let call = || format!("open_tree({}, \"\", {:#x})", show(tree), flags | libc::OPEN_TREE_CLOEXEC);
+    check_fd(ret, call).map(Some)
 }
 
 /// Moves a mount, detached or not, onto the object behind `target`. The descriptor stays the mount's root.

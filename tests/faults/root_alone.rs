@@ -30,17 +30,14 @@ fn pivots(trace: &Trace) -> usize {
     trace.calls.iter().filter(|call| call.number == libc::SYS_pivot_root).count()
 }
 
-/// The calls that make the namespace and enter it: the assembler's last open_tree before its first unshare or setns, which comes next.
+/// The calls that make the namespace and enter it: the assembler's second open_tree, after that of the root, and its first unshare or
+/// setns.
 fn entry(trace: &Trace) -> [Call; 2] {
-    let of = |number: &[i64]| {
-        let number = number.to_owned();
-        move |call: &&Call| call.process == 1 && number.contains(&call.number)
+    let first = |numbers: &[i64], skipped: usize| {
+        let of = |call: &&Call| call.process == 1 && numbers.contains(&call.number);
+        *trace.calls.iter().filter(of).nth(skipped).unwrap()
     };
-    let assembler: Vec<_> = trace.calls.iter().filter(|call| call.process == 1).collect();
-    let enters = of(&[libc::SYS_unshare, libc::SYS_setns]);
-    let at = assembler.iter().position(enters).unwrap();
-    let opens = of(&[libc::SYS_open_tree]);
-    [**assembler[..at].iter().rfind(|call| opens(call)).unwrap(), *assembler[at]]
+    [first(&[libc::SYS_open_tree], 1), first(&[libc::SYS_unshare, libc::SYS_setns], 0)]
 }
 
 #[test]

@@ -46,7 +46,7 @@ pub(super) fn assembled_in(
 ) -> Result<Assembled> {
     let plan = plan(config, request, facts)?;
     let proc = Proc::open()?;
-    let sources = open_sources(&plan, &proc)?;
+    let sources = open_sources(&plan, &proc, false)?;
     assemble(&plan, sources, &proc, lookup)
 }
 

@@ -320,7 +320,7 @@ fn sec_05_a_file_that_takes_the_place_of_a_new_device_is_not_given_away() {
         let (node, victim) = (dir.join("node"), dir.join("victim"));
         let proc = Proc::open().unwrap();
         let plan = plan(&config(&scratch.join("root")), &Request::default(), &facts()).unwrap();
-        let mut assembler = Assembler::new(open_sources(&plan, &proc).unwrap(), &proc, lookup);
+        let mut assembler = Assembler::new(open_sources(&plan, &proc, false).unwrap(), &proc, lookup);
         let from = DeviceFrom::Make { mode: 0o600, uid: Some(1000), gid: None };
         let device = Device { origin: String::new(), path: "/dev/node".into(), node: Node::Fifo, from };
         let done = AtomicBool::new(false);

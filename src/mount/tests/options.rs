@@ -182,7 +182,7 @@ fn propagation_words_are_obeyed_and_binds_are_private_without_them() {
         }
         let plan = plan(&config, &Request::default(), &facts()).unwrap();
         let proc = Proc::open().unwrap();
-        let sources = open_sources(&plan, &proc).unwrap();
+        let sources = open_sources(&plan, &proc, false).unwrap();
         // As the runtime does it: sources come from the caller's mount namespace, the rest happens in a new one.
         unshare(CloneFlags::CLONE_NEWNS).unwrap();
         mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>).unwrap();
