@@ -69,7 +69,7 @@ bench: bench-tools ## Measure every command against crun, runc, youki and the fl
 bench-quick: bench-tools ## The same with few rounds and few shapes, into target/bench/quick (three minutes)
 	$(CARGO) bench --locked --bench run -- --quick
 
-bench-vm: bench-tools ## The quick one in the test machine, with systemd's driver, into target/bench/vm
+bench-vm: bench-tools ## The quick one in the test machine, with either driver, into target/bench/vm
 	benches/vm
 
 bench-tools: # Install the peers, and compile what the measuring takes

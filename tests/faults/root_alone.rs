@@ -54,6 +54,12 @@ fn the_assembly_begins_with_the_root_alone_where_nobody_needs_the_hosts_mounts()
         (hooked("prestart"), false),
         (hooked("createRuntime"), false),
         (hooked("createContainer"), false),
+        (
+            sleeper(Mode::RootUserns).mount("overlay", "overlay", "/mnt", &["lowerdir=/usr/bin:/usr/lib"]),
+            false,
+        ),
+        (sleeper(Mode::RootUserns).mount("tmpfs", "/dev/any/name", "/mnt", &[]), alone),
+        (sleeper(Mode::RootUserns).mount("bind", "/usr/bin", "/mnt", &["bind"]), alone),
         (sleeper(Mode::RootUserns).put("/annotations/io.urun.mounts", json!("unlocked")), false),
         (sleeper(Mode::RootInUserns), false),
         (sleeper(Mode::RootlessOne), false),
