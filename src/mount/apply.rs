@@ -110,9 +110,9 @@ pub(super) struct Assembler<'a> {
 
 /// Assembles the root file system in the current mount namespace, which the runtime's user namespace owns and whose tree is
 /// private. Nothing is looked up by a path of the host's here, but for the directory of a root that is not entered yet and for what
-/// [`Plan::looks_at_the_host`] tells of. The caller has one thread; its file system ids are those of the container's root outside, with all capabilities
-/// kept, so that whatever is created belongs to the container's root. `lookup` says how paths in the container are resolved
-/// as long as the kernel lets them be.
+/// [`Plan::looks_at_the_host`] tells of. The caller has one thread; its file system ids are those of the container's root outside,
+/// with all capabilities kept, so that whatever is created belongs to the container's root. `proc` is the runtime's, and `lookup`
+/// says how paths in the container are resolved as long as the kernel lets them be.
 pub fn assemble(plan: &Plan, sources: Sources, proc: &Proc, lookup: Lookup) -> Result<Assembled> {
     let before = umask(Mode::empty());
     let assembled = run(plan, sources, proc, lookup);

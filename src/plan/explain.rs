@@ -210,7 +210,8 @@ impl Steps<'_> {
             mount::Root::Pivot => "pivot into the root",
             mount::Root::MoveMount => "move the root over /",
         };
-        self.add("pivot", how);
+        let unless = if plan.root_alone { ", where it is not alone" } else { "" };
+        self.add("pivot", format_args!("{how}{unless}"));
         self.all(&plan.execution.outside, cred::OutsideOp::name);
     }
 
