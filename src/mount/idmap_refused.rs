@@ -16,7 +16,7 @@ pub(super) struct Refused<'a> {
 }
 
 /// Since which Linux a file system can be id-mapped (mount_setattr(2), and the kernel's history for the last ones).
-const SINCE: [(&str, (u32, u32)); 15] = [
+const SINCE: [(&str, (u32, u32)); 16] = [
     ("ext2", (5, 12)),
     ("ext3", (5, 12)),
     ("ext4", (5, 12)),
@@ -32,6 +32,7 @@ const SINCE: [(&str, (u32, u32)); 15] = [
     ("hugetlbfs", (6, 9)),
     ("fuse", (6, 12)),
     ("virtiofs", (6, 12)),
+    ("overlay", (7, 3)),
 ];
 
 /// Adds to the error of mount_setattr(2) which mount it is about, its file system, the kernel and what would work. Users know
@@ -73,11 +74,14 @@ fn unsupported(fstype: &str, kernel: &str) -> String {
     let kind = fstype.split('.').next().unwrap_or_default();
     let since = SINCE.iter().find(|(name, _)| *name == kind).map(|(_, since)| *since);
     match (kind, since) {
-        ("overlay", _) => "an overlay cannot be id-mapped but its layers can: bind the directory of a layer, or mount type \
-                           overlay with lowerdir and these mappings"
-            .to_owned(),
         (_, Some((major, minor))) if release(kernel).is_some_and(|running| running < (major, minor)) => {
-            format!("{kind} can be id-mapped since Linux {major}.{minor}")
+            match kind {
+                "overlay" => format!(
+                    "an overlay can be id-mapped since Linux {major}.{minor}; until then map its layers: bind the directory \
+                     of a layer, or mount type overlay with lowerdir and these mappings"
+                ),
+                _ => format!("{kind} can be id-mapped since Linux {major}.{minor}"),
+            }
         }
         ("fuse", _) => "the daemon of a FUSE file system has to allow id maps (FUSE_ALLOW_IDMAP) and to leave permissions \
                         to the kernel (default_permissions)"
@@ -125,7 +129,14 @@ mod tests {
             (EINVAL, "btrfs", false, "5.14.0", "btrfs can be id-mapped since Linux 5.15"),
             (EINVAL, "fuse.sshfs", false, "6.8", "fuse can be id-mapped since Linux 6.12"),
             (EINVAL, "fuse.sshfs", false, "6.12.1", "the daemon of a FUSE file system has to allow id maps"),
-            (EINVAL, "overlay", false, "7.2", "an overlay cannot be id-mapped but its layers can: bind the"),
+            (
+                EINVAL,
+                "overlay",
+                false,
+                "7.2",
+                "an overlay can be id-mapped since Linux 7.3; until then map its layers: bind",
+            ),
+            (EINVAL, "overlay", false, "7.3", "this overlay belongs to another user namespace"),
             (EINVAL, "nfs4", false, "7.2", "nfs4 cannot be id-mapped; ext4, xfs, btrfs and tmpfs can: "),
             (EINVAL, "ext4", false, "7.2", "this ext4 belongs to another user namespace"),
             (EPERM, "ext4", true, "7.2", "the kernel maps a mount once"),

@@ -1,4 +1,4 @@
-//! An overlay over id-mapped layers: what stands for an id-mapped overlay, which the kernel does not have.
+//! An overlay over id-mapped layers: what stands for an id-mapped overlay, which the kernel has since Linux 7.3.
 //!
 //! overlayfs takes layers by descriptor since Linux 6.13, and detached ones since 6.15. Before that a layer is a path, and has
 //! to be attached in the mount namespace of the process that makes the overlay. So a child makes it, in a mount namespace
@@ -61,7 +61,7 @@ fn layer(path: &Path, idmap: IdMapping, idmaps: &Idmaps) -> Result<OwnedFd> {
 }
 
 /// A lower layer. One that is an overlay itself, as the mounted images of container engines are, is made anew over its own
-/// layers.
+/// layers where it cannot be id-mapped.
 fn lower(path: &Path, idmap: IdMapping, idmaps: &Idmaps) -> Result<OwnedFd> {
     let refused = match layer(path, idmap, idmaps) {
         Err(error) if error.errno() == Some(EINVAL) => error,

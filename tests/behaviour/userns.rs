@@ -295,23 +295,43 @@ fn gc_releases_what_crashes_have_left_and_nothing_else() {
     assert_eq!(alive.status(), "created");
 }
 
+/// Of a container with ids that are chosen for it, whose root file system `script` mounts from what is in `$0`.
+fn with_root(bundle: &Bundle, script: &str) -> Output {
+    let (root, lower) = (bundle.rootfs_dir(), bundle.scratch().join("lower"));
+    std::fs::rename(&root, &lower).unwrap();
+    std::fs::create_dir(&root).unwrap();
+    let script = format!("root={}; {script}", root.display());
+    in_mounts(bundle, &script, &lower, &["run", "--userns", "auto", bundle.id()])
+}
+
 #[test]
 fn a_root_that_cannot_be_id_mapped_is_refused_with_its_file_system() {
     if only_ours("--userns is urun's own") {
         return;
     }
     let bundle = plain();
-    let lower = bundle.scratch().join("lower");
-    std::fs::rename(bundle.rootfs_dir(), &lower).unwrap();
-    std::fs::create_dir(bundle.rootfs_dir()).unwrap();
-    let script = format!(
+    let output = with_root(&bundle, "mount -t ramfs memory $root && cp -a \"$0\"/. $root");
+    output.refused_naming(&["failed to set MOUNT_ATTR_IDMAP", "rootfs", "ramfs", "\nhint: "]);
+    assert_eq!(claims_of(&bundle), [""; 0]);
+    Traces::none_of(&bundle);
+}
+
+#[test]
+fn a_root_that_is_an_overlay_is_id_mapped_since_linux_7_3() {
+    if only_ours("--userns is urun's own") {
+        return;
+    }
+    let bundle = plain().sh("stat -c %u:%g /bin && touch /made && stat -c %u:%g /made");
+    let output = with_root(
+        &bundle,
         "mount -t tmpfs upper /mnt && mkdir /mnt/upper /mnt/work && \
-         mount -t overlay -o lowerdir=\"$0\",upperdir=/mnt/upper,workdir=/mnt/work overlay {}",
-        bundle.rootfs_dir().display()
+         mount -t overlay -o lowerdir=\"$0\",upperdir=/mnt/upper,workdir=/mnt/work overlay $root",
     );
-    let flags = ["run", "--userns", "auto", bundle.id()];
-    let output = in_mounts(&bundle, &script, &lower, &flags);
-    output.refused_naming(&["failed to set MOUNT_ATTR_IDMAP", "rootfs", "overlay"]);
+    if linux() < (7, 3) {
+        output.refused_naming(&["failed to set MOUNT_ATTR_IDMAP", "rootfs", "overlay", "since Linux 7.3"]);
+    } else {
+        assert_eq!(output.ok().text(), "0:0\n0:0");
+    }
     assert_eq!(claims_of(&bundle), [""; 0]);
     Traces::none_of(&bundle);
 }

@@ -125,6 +125,22 @@ fn a_directory_on_tmpfs_is_mapped_both_ways() {
     is_mapped_both_ways(bundle, &volume);
 }
 
+/// Before, it is refused with the words of tests/golden/errors/idmaps.txt.
+#[test]
+fn a_directory_on_an_overlay_is_mapped_both_ways_since_linux_7_3() {
+    if linux() < (7, 3) {
+        return;
+    }
+    let bundle = Bundle::new(Mode::RootUserns);
+    let [lower, upper, work, volume] =
+        ["lower", "upper", "work", "volume"].map(|name| bundle.scratch().dir(name, (0, 0), 0o755));
+    let shown = [&lower, &upper, &work].map(|path| path.display().to_string());
+    let options = format!("lowerdir={},upperdir={},workdir={}", shown[0], shown[1], shown[2]);
+    let kind = Some("overlay");
+    nix::mount::mount(kind, &volume, kind, nix::mount::MsFlags::empty(), Some(options.as_str())).unwrap();
+    is_mapped_both_ways(bundle, &volume);
+}
+
 /// A read-only image of a directory with a file of id 1000.
 fn on_an_image(fstype: &str, program: &str, package: &str) {
     if only_ours("runc 1.1 and crun 1.8 do what they can") || !has(fstype, program) {
