@@ -302,7 +302,10 @@ impl Stage {
 
     /// After a start that failed or was killed: no container, one that waits still, or one with every guard.
     fn dead_or_guarded(&self, init: Proc) -> Result<()> {
-        let program = || std::fs::read_link(init.path("exe")).is_ok_and(|path| path.ends_with("bin/busybox"));
+        // The environment is what execve sets last.
+        let executed = || std::fs::read(init.path("environ")).is_ok_and(|text| !text.is_empty());
+        let busybox = || std::fs::read_link(init.path("exe")).is_ok_and(|path| path.ends_with("bin/busybox"));
+        let program = || busybox() && executed();
         let waits = || self.bundle.state_root().join(self.bundle.id()).join("start").exists();
         wait_until("init has heard", || !init.alive() || program() || waits());
         if init.alive() && program() { self.guarded(init) } else { Ok(()) }
