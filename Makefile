@@ -72,11 +72,15 @@ bench-quick: bench-tools ## The same with few rounds and few shapes, into target
 bench-vm: bench-tools ## The quick one in the test machine, with either driver, into target/bench/vm
 	benches/vm
 
+order: bench-tools ## Look again which functions run needs side by side, into order.ld (after larger changes)
+	$(CARGO) rustc --release --locked --bin urun --target-dir target/bench/order -- -C link-arg=-Wl,-Map=$(CURDIR)/target/bench/order/map
+	BENCH_MAP=target/bench/order/map BENCH_URUN=target/bench/order/$(TARGET)/release/urun $(CARGO) bench --locked --bench run -- --order
+
 bench-tools: # Install the peers, and compile what the measuring takes
 	@scripts/packages bench
 	@benches/peers
 	@mkdir -p $(BENCH_TOOLS)
-	@for tool in measure payload floor; do $(CC) -O2 -static -o $(BENCH_TOOLS)/$$tool benches/$$tool.c || exit; done
+	@for tool in measure payload floor entered; do $(CC) -O2 -static -o $(BENCH_TOOLS)/$$tool benches/$$tool.c || exit; done
 	@$(CC) -O2 -static -o $(BENCH_TOOLS)/libseccomp benches/libseccomp.c -lseccomp
 
 FUZZ_SECONDS ?= 60
@@ -96,4 +100,4 @@ install: build ## Install the binary and the manual page below DESTDIR and PREFI
 	install -D -m 0755 $(BINARY) $(DESTDIR)$(PREFIX)/bin/urun
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man8 $(MANUALS)
 
-.PHONY: help build check advisories test test-vm test-security vm vm-stop test-root test-long prepare bench bench-quick bench-vm bench-tools fuzz demo man install
+.PHONY: help build check advisories test test-vm test-security vm vm-stop test-root test-long prepare bench bench-quick bench-vm order bench-tools fuzz demo man install

@@ -248,6 +248,40 @@ fn no_function_is_called_that_a_static_program_may_lack() {
     none(&offences);
 }
 
+/// The function of ours that a line of order.ld names, by the mangled path: each part after its length.
+fn ordered_function(line: &str) -> Option<&str> {
+    let mut rest = line.split_once("(.text._ZN")?.1;
+    rest.strip_prefix("4urun")?;
+    let mut last = None;
+    loop {
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        let (length, after) = rest.split_at(digits);
+        // The hash would be a part as well, but order.ld has a star in its place.
+        let Some((part, after)) = length.parse().ok().and_then(|length| after.split_at_checked(length))
+        else {
+            break;
+        };
+        if part.contains('$') {
+            break;
+        }
+        (last, rest) = (Some(part), after);
+    }
+    last
+}
+
+/// What order.ld names in vain does no harm, but what took its place lies far from the rest (ADR 15).
+#[test]
+fn the_order_of_functions_is_of_this_code() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("order.ld");
+    let order = fs::read_to_string(path).unwrap();
+    let names: BTreeSet<&str> = order.lines().filter_map(ordered_function).collect();
+    let code: String = sources().iter().map(|source| source.text.clone()).collect();
+    let is_here = |name: &&str| ["(", "<"].iter().any(|next| code.contains(&format!("fn {name}{next}")));
+    let (here, gone): (Vec<&str>, Vec<&str>) = names.into_iter().partition(is_here);
+    assert!(here.len() > 200, "order.ld names {} functions of urun", here.len());
+    assert!(gone.len() * 10 < here.len(), "`make order` is due, these are gone: {gone:?}");
+}
+
 /// Whether a file is compiled for tests alone.
 fn is_test(path: &str) -> bool {
     let file = path.rsplit('/').next().unwrap();

@@ -6,13 +6,14 @@
 //! is removed at the end, also when it is interrupted.
 //!
 //! `--quick` takes three minutes instead of twenty and writes to target/bench/quick; `--systemd` lets systemd manage the
-//! groups. `BENCH_ROUNDS` is the number of rounds of the base shape (200, quick 20), to which the others are in proportion.
+//! groups; `--order` writes order.ld instead. `BENCH_ROUNDS` is the number of rounds of the base shape (200, quick 20), to which the others are in proportion.
 //! `BENCH_OUT` is another directory for the JSON and the pictures, `BENCH_URUN` another urun to measure.
 
 mod counts;
 mod filter;
 mod growth;
 mod measure;
+mod order;
 // Of the tests of seccomp, which read profiles too.
 #[allow(dead_code, clippy::panic, clippy::cast_possible_truncation)]
 #[path = "../../tests/seccomp/bpf.rs"]
@@ -53,6 +54,8 @@ const LONGEST: Duration = Duration::from_secs(27 * 60);
 struct Effort {
     quick: bool,
     systemd: bool,
+    /// No measuring, but a new order.ld.
+    order: bool,
     /// Of the base shape.
     rounds: usize,
     out: PathBuf,
@@ -61,7 +64,7 @@ struct Effort {
 impl Effort {
     fn read() -> Result<Self> {
         let has = |flag: &str| std::env::args().any(|arg| arg == flag);
-        let (quick, systemd) = (has("--quick"), has("--systemd"));
+        let (quick, systemd, order) = (has("--quick"), has("--systemd"), has("--order"));
         let rounds = match std::env::var("BENCH_ROUNDS") {
             Ok(text) => text.parse().map_err(|e| Error::new(format_args!("BENCH_ROUNDS={text}: {e}")))?,
             Err(_) if quick => 20,
@@ -70,7 +73,7 @@ impl Effort {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let own = root.join(if quick { "target/bench/quick" } else { "docs/bench" });
         let out = std::env::var_os("BENCH_OUT").map_or(own, PathBuf::from);
-        Ok(Self { quick, systemd, rounds, out })
+        Ok(Self { quick, systemd, order, rounds, out })
     }
 
     /// Rounds of what is measured `times` times less often than the base shape.
@@ -101,6 +104,9 @@ fn run(directory: PathBuf, effort: &Effort) -> Result<()> {
     let work = Work::new(directory, effort.systemd)?;
     let mounts = (work.host_mounts(false)?, work.host_mounts(true)?);
     work.host_mounts(false)?;
+    if let Some(urun) = subjects.iter().find(|one| effort.order && one.name == subject::URUN) {
+        return order::write(&work, urun);
+    }
     let mut machine = Machine::new(mounts, work.resources.clone(), effort.systemd);
     let mut cells = by_verb(&work, &subjects, effort)?;
     progress("counts");

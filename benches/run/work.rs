@@ -19,7 +19,7 @@ use urun::{
 
 const CGROUP: &str = "/sys/fs/cgroup";
 /// Where the programs are that the measuring takes; a machine without a compiler is given them.
-const TOOLS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/bench/tools");
+pub const TOOLS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/bench/tools");
 /// As many mounts as a small host has, and one with hundreds of containers.
 const MOUNTS: [usize; 2] = [30, 2000];
 /// Binds of the largest config.json.
