@@ -21,8 +21,8 @@ const VERBS: [Verb; 6] = [Verb::Run, Verb::Lifecycle, Verb::Exec, Verb::State, V
 pub fn write(work: &Work, urun: &Subject) -> Result<()> {
     let path = std::env::var(MAP).map_err(|e| Error::new(format_args!("{MAP}: {e}")))?;
     let map = Map::parse(&fs::read_to_string(&path).with_context(|| format!("read {path}"))?);
-    let starts: String = map.functions.iter().map(|start| format!("{start:x}\n")).collect();
-    fs::write(work.path("starts"), starts).context("write the functions")?;
+    let starts: Vec<String> = map.functions.iter().map(|start| format!("{start:x}")).collect();
+    fs::write(work.path("starts"), starts.join("\n")).context("write the functions")?;
     let mut entered = Vec::new();
     for shape in [BASE, Shape { config: Config::Crio, ..BASE }, Shape { userns: false, ..BASE }] {
         for verb in VERBS {
@@ -30,10 +30,10 @@ pub fn write(work: &Work, urun: &Subject) -> Result<()> {
         }
     }
     let mut seen = HashSet::new();
-    let lines = entered.iter().filter_map(|start| map.section(*start)).filter(|name| seen.insert(*name));
-    let lines: String = lines.map(|name| format!("    {name}\n")).collect();
-    let head = "/* What run and other frequent commands enter, in that order: written by `make order` (ADR 15). */\n";
-    let text = format!("{head}SECTIONS {{\n  .text.entered : {{\n{lines}  }}\n}} INSERT BEFORE .text;\n");
+    let names = entered.iter().filter_map(|start| map.section(*start));
+    let lines: Vec<&str> = names.filter(|name| seen.insert(*name)).collect();
+    let head = "/* What run and other frequent commands enter, in that order: written by `make order` (ADR 15). */\nSECTIONS {\n  .text.entered : {\n    ";
+    let text = format!("{head}{}\n  }}\n}} INSERT BEFORE .text;\n", lines.join("\n    "));
     fs::write(FILE, text).context("write order.ld")
 }
 
