@@ -4,7 +4,7 @@
  *
  * usage: entered PROGRAM STARTS FILE COMMAND...
  *
- * STARTS has the address of every function, hexadecimal, one in a line; FILE gets the entered ones so. PROGRAM is the file that these are of,
+ * STARTS has the address of every function in ascending order, hexadecimal, one in a line; FILE gets the entered ones so. PROGRAM is the file that these are of,
  * statically linked to fixed addresses; what else is executed runs untouched. The status is the command's.
  */
 #define _GNU_SOURCE
@@ -50,7 +50,6 @@ static void read_starts(const char *path)
 		functions[count++] = (struct function){ .start = start };
 	}
 	fclose(file);
-	qsort(functions, count, sizeof *functions, by_start);
 }
 
 static int memory(pid_t pid)

@@ -1,7 +1,7 @@
 //! What is counted apart from the rounds: system calls, instructions, the memory of a waiting init, the smallest limit.
 
 use crate::{
-    measure::{remove, sample, start_waiting},
+    measure::{measured, prepared, remove, sample},
     shape::{BASE, Limits, Shape},
     subject::{FLOOR, Subject, Verb, id},
     work::{Work, cover_cgroups, uncover_cgroups},
@@ -81,22 +81,16 @@ fn count(
     let mut by = Vec::new();
     for subject in subjects {
         let Some(words) = work.words(subject, verb, &BASE) else { continue };
-        let bundle = format!("{}-waiting", subject.name);
-        let is_runtime = subject.name != FLOOR;
-        let value = (|| {
-            if is_runtime {
-                work.write_bundle(&format!("{}-0", subject.name), &BASE, &["/bin/true"])?;
-                start_waiting(work, subject, &bundle, &BASE)?;
-            }
+        let figure = || {
             // Once for the caches.
             sample(work, &words, 1, 1)?;
             figure(work, &words)
-        })();
+        };
+        let value = match subject.name {
+            FLOOR => figure(),
+            _ => prepared(work, subject, &BASE, figure),
+        };
         by.push((subject.name, value.map_err(|e: Error| e.to_string())));
-        if is_runtime {
-            remove(work, subject, &bundle);
-            remove(work, subject, &format!("{}-0", subject.name));
-        }
     }
     Count { what, by }
 }
@@ -105,8 +99,7 @@ fn count(
 fn system_calls(work: &Work, words: &[String]) -> Result<u64> {
     let trace = work.path("trace");
     let strace = ["/usr/bin/strace", "-f", "-qq", "-e", "signal=none", "-o", &trace].map(str::to_owned);
-    let measure = [&work.path("measure"), &work.path("sample"), "1", "1"].map(str::to_owned);
-    work.run(&[&strace[..], &measure, words].concat())?;
+    work.run(&[&strace[..], &measured(work, words, 1, 1)].concat())?;
     let text = fs::read(&trace).context("read the trace")?;
     let text = String::from_utf8_lossy(&text);
     let own = text.split(' ').next().unwrap_or_default();

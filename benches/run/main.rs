@@ -6,8 +6,8 @@
 //! is removed at the end, also when it is interrupted.
 //!
 //! `--quick` takes three minutes instead of twenty and writes to target/bench/quick; `--systemd` lets systemd manage the
-//! groups; `--order` writes order.ld instead. `BENCH_ROUNDS` is the number of rounds of the base shape (200, quick 20), to which the others are in proportion.
-//! `BENCH_OUT` is another directory for the JSON and the pictures, `BENCH_URUN` another urun to measure.
+//! groups; `--order` writes order.ld instead. `BENCH_ROUNDS` is the number of rounds of the base shape (200, quick 20), to which
+//! the others are in proportion. `BENCH_OUT` is another directory for the JSON and the pictures, `BENCH_URUN` another urun to measure.
 
 mod counts;
 mod filter;

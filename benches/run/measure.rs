@@ -74,11 +74,32 @@ impl Cell {
 
 /// One command's measurement.
 pub fn sample(work: &Work, words: &[String], jobs: usize, count: usize) -> Result<Sample> {
-    let file = work.path("sample");
-    let head = [work.path("measure"), file.clone(), jobs.to_string(), count.to_string()];
-    work.run(&[&head[..], words].concat())?;
-    let line = fs::read_to_string(file).context("read a sample")?;
+    work.run(&measured(work, words, jobs, count))?;
+    let line = fs::read_to_string(work.path("sample")).context("read a sample")?;
     Sample::parse(&line).ok_or_else(|| Error::new(format_args!("measure wrote {line:?}")))
+}
+
+/// The words of a command's measurement, which another tool may watch.
+pub fn measured(work: &Work, words: &[String], jobs: usize, count: usize) -> Vec<String> {
+    let head = [work.path("measure"), work.path("sample"), jobs.to_string(), count.to_string()];
+    [&head[..], words].concat()
+}
+
+/// Does something while there are what the verbs of a runtime take: a bundle, and a container that waits.
+pub fn prepared<T>(
+    work: &Work,
+    subject: &Subject,
+    shape: &Shape,
+    act: impl FnOnce() -> Result<T>,
+) -> Result<T> {
+    let (bundle, waiting) = (format!("{}-0", subject.name), format!("{}-waiting", subject.name));
+    let result = work
+        .write_bundle(&bundle, shape, &["/bin/true"])
+        .and_then(|()| start_waiting(work, subject, &waiting, shape))
+        .and_then(|()| act());
+    remove(work, subject, &waiting);
+    remove(work, subject, &bundle);
+    result
 }
 
 /// Measures a verb in a shape in `rounds` rounds. Who fails once is out of the cell, with its words.

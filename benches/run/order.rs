@@ -1,12 +1,15 @@
 //! `make order`: which functions the commands enter, in the order in which they first do, for the linker (ADR 15).
 
 use crate::{
-    measure::{remove, start_waiting},
+    measure::{measured, prepared},
     shape::{BASE, Config, Shape},
     subject::{Subject, Verb},
     work::{TOOLS, Work},
 };
-use std::{collections::HashSet, fs};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    fs,
+};
 use urun::error::{Context, Error, Result};
 
 /// What the linker reads.
@@ -39,31 +42,24 @@ pub fn write(work: &Work, urun: &Subject) -> Result<()> {
 
 /// The functions that one command enters.
 fn by_command(work: &Work, urun: &Subject, verb: Verb, shape: &Shape) -> Result<Vec<u64>> {
-    let (bundle, waiting) = (format!("{}-0", urun.name), format!("{}-waiting", urun.name));
-    work.write_bundle(&bundle, shape, &["/bin/true"])?;
-    start_waiting(work, urun, &waiting, shape)?;
     let file = work.path("trace");
     let tool = [format!("{TOOLS}/entered"), urun.program.clone(), work.path("starts"), file.clone()];
-    let measure = [&work.path("measure"), &work.path("sample"), "1", "1"].map(str::to_owned);
     let words = work.words(urun, verb, shape).unwrap_or_default();
-    let result = work.run(&[&tool[..], &measure, &words].concat());
-    remove(work, urun, &waiting);
-    remove(work, urun, &bundle);
-    result?;
+    prepared(work, urun, shape, || work.run(&[&tool[..], &measured(work, &words, 1, 1)].concat()))?;
     let text = fs::read_to_string(file).context("read what was entered")?;
     text.lines().map(|line| u64::from_str_radix(line, 16).map_err(Error::new)).collect()
 }
 
 /// What a map of lld says of the code.
 struct Map {
-    /// First address, the one after the last, and how a linker script names it; in order.
-    sections: Vec<(u64, u64, String)>,
-    functions: Vec<u64>,
+    /// By its first address the one after the last, and how a linker script names it.
+    sections: BTreeMap<u64, (u64, String)>,
+    functions: BTreeSet<u64>,
 }
 
 impl Map {
     fn parse(text: &str) -> Self {
-        let (mut sections, mut functions) = (Vec::new(), Vec::new());
+        let (mut sections, mut functions) = (BTreeMap::new(), BTreeSet::new());
         let mut is_code = false;
         for line in text.lines().skip(1) {
             // Address, load address, size, alignment in columns; then an output section, indented by 8 an input section, by 16 a symbol.
@@ -75,22 +71,18 @@ impl Map {
                 8 => {
                     let section = script_name(name.trim());
                     is_code = section.is_some();
-                    sections.extend(section.map(|section| (start, start + size, section)));
+                    sections.extend(section.map(|section| (start, (start + size, section))));
                 }
                 // A label within a function has no size, and what stands there may be data.
-                16 if is_code && size > 0 => functions.push(start),
+                16 if is_code && size > 0 => _ = functions.insert(start),
                 _ => {}
             }
         }
-        sections.sort_unstable();
-        functions.sort_unstable();
-        functions.dedup();
         Self { sections, functions }
     }
 
     fn section(&self, address: u64) -> Option<&str> {
-        let after = self.sections.partition_point(|(start, _, _)| *start <= address);
-        let (_, end, name) = self.sections.get(after.checked_sub(1)?)?;
+        let (_, (end, name)) = self.sections.range(..=address).next_back()?;
         (address < *end).then_some(name)
     }
 }
