@@ -228,6 +228,8 @@ pub struct Heard<Rx> {
 const HEADER: usize = 5;
 /// Longer than any error; a longer payload is not ours.
 const LONGEST: usize = 64 * 1024;
+/// What is sent at once: room for every word but a long error, and so little that hearing takes no memory from the kernel.
+const CHUNK: usize = 1024;
 
 /// The two ends of a new line.
 pub fn pair<Tx: Word, Rx: Word>() -> Result<(Link<Tx, Rx>, Link<Rx, Tx>)> {
@@ -247,7 +249,7 @@ impl<Tx: Word, Rx: Word> Link<Tx, Rx> {
     }
 
     /// Says a word and hands descriptors over.
-    pub fn say_with(&self, word: &Tx, fds: &[BorrowedFd<'_>]) -> Result<()> {
+    pub fn say_with(&self, word: &Tx, mut fds: &[BorrowedFd<'_>]) -> Result<()> {
         let (tag, payload) = word.encode();
         let payload = &payload[..payload.len().min(LONGEST)];
         let mut message = Vec::with_capacity(HEADER + payload.len());
@@ -255,7 +257,10 @@ impl<Tx: Word, Rx: Word> Link<Tx, Rx> {
         #[allow(clippy::cast_possible_truncation)] // bounded by LONGEST
         message.extend((payload.len() as u32).to_le_bytes());
         message.extend(payload);
-        socket::send(self.socket.as_fd(), &message, fds)
+        for chunk in message.chunks(CHUNK) {
+            socket::send(self.socket.as_fd(), chunk, std::mem::take(&mut fds))?;
+        }
+        Ok(())
     }
 
     /// Says a word after which the other side is heard: that it is gone is no error here, because its last word, or the
@@ -277,7 +282,7 @@ impl<Tx: Word, Rx: Word> Link<Tx, Rx> {
             if let Some(word) = self.take()? {
                 return Ok(Some(Heard { word, fds }));
             }
-            match socket::receive(self.socket.as_fd(), HEADER + LONGEST) {
+            match socket::receive(self.socket.as_fd(), CHUNK) {
                 Ok(None) => return Ok(None),
                 Ok(Some(message)) => {
                     self.pending.extend(message.bytes);
@@ -367,6 +372,17 @@ mod tests {
         let (near, mut far) = pair::<ToInit, FromInit>().unwrap();
         near.say_with(&ToInit::Go, &[near.as_fd()]).unwrap();
         assert_eq!(far.hear().unwrap().unwrap().fds.len(), 1);
+    }
+
+    #[test]
+    fn a_long_word_comes_in_pieces_and_is_heard_as_one() {
+        let (near, mut far) = pair::<FromInit, ToInit>().unwrap();
+        let why = FromInit::Failed(Error::new("why ".repeat(5000)));
+        near.say_with(&why, &[near.as_fd()]).unwrap();
+        near.say(&FromInit::Ready).unwrap();
+        let heard = far.hear().unwrap().unwrap();
+        assert_eq!((heard.word, heard.fds.len()), (why, 1));
+        assert_eq!(far.hear().unwrap().unwrap().word, FromInit::Ready);
     }
 
     #[test]
