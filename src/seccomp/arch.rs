@@ -1,6 +1,6 @@
 //! What the compiler has to know about an architecture.
 
-use super::table::Column;
+use super::table::{ARM_PRIVATE, ARM_PRIVATE_SLOT, Column};
 use crate::spec::seccomp::Arch;
 
 /// How a filter recognises an architecture and reads its calls.
@@ -44,6 +44,14 @@ impl Abi {
 
     const fn multiplexing(self) -> Self {
         Self { multiplexes: true, ..self }
+    }
+
+    /// The number that reaches the kernel for the call in `slot`: beyond the base, and far beyond it for a private call of ARM.
+    pub(super) fn number(&self, slot: u16) -> u32 {
+        match slot.checked_sub(ARM_PRIVATE_SLOT) {
+            Some(private) => ARM_PRIVATE + u32::from(private),
+            None => self.base + u32::from(slot),
+        }
     }
 
     /// Whether the low half of an argument comes first in `struct seccomp_data`.

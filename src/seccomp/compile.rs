@@ -4,8 +4,8 @@
 use super::{
     arch::{X32_BIT, abi},
     asm::{Assembler, Branch, Instruction, Target, past_load},
-    rules::{Bound, Calls, Entries, Resolved, Test, Verdict, offset, ret},
-    table::ARM_PRIVATE,
+    rules::{Bound, Calls, Entries, Resolved, Test, offset, ret},
+    table::ARM_PRIVATE_SLOT,
 };
 use crate::{
     error::Result,
@@ -39,16 +39,18 @@ pub enum Unknown {
 pub fn compile(profile: &Seccomp, native: Arch, unknown: Unknown) -> Result<Program> {
     let resolved = Resolved::new(profile);
     let compiler = Compiler { default: ret(profile.default_action), enosys: enosys(profile, unknown) };
-    let mut families: Vec<(u32, Vec<(Arch, Calls)>)> = Vec::new();
+    let mut calls = Vec::new();
     for arch in participants(profile, native) {
-        let (audit, calls) = (abi(arch).audit, resolved.calls(arch)?);
-        match families.iter_mut().find(|family| family.0 == audit) {
-            Some(family) => family.1.push((arch, calls)),
-            None => families.push((audit, vec![(arch, calls)])),
+        calls.push((arch, resolved.calls(arch)?));
+    }
+    let mut families: Vec<(u32, Vec<Range<'_>>)> = Vec::new();
+    for (arch, _) in &calls {
+        let audit = abi(*arch).audit;
+        if families.iter().all(|family| family.0 != audit) {
+            let members = calls.iter().filter(|(arch, _)| abi(*arch).audit == audit);
+            families.push((audit, compiler.ranges(members)));
         }
     }
-    let families: Vec<_> =
-        families.into_iter().map(|(audit, members)| (audit, compiler.ranges(members))).collect();
     let mut code = Code::new(compiler.default);
     let trees: Vec<_> = families.iter().rev().map(|(audit, ranges)| (*audit, code.family(ranges))).collect();
     let mut entry = Target::Return(BAD_ARCH);
@@ -83,11 +85,20 @@ fn enosys(profile: &Seccomp, unknown: Unknown) -> Option<u32> {
     (unknown == Unknown::Enosys && !passes).then_some(libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32)
 }
 
+/// What happens to a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict<'a> {
+    /// The same whatever the arguments are.
+    Always(u32),
+    /// The first entry that holds, else the default.
+    First(&'a Entries),
+}
+
 /// A run of call numbers, up to the start of the next one.
 #[derive(Debug)]
-struct Range {
+struct Range<'a> {
     start: u32,
-    verdict: Verdict,
+    verdict: Verdict<'a>,
 }
 
 struct Compiler {
@@ -97,7 +108,7 @@ struct Compiler {
 
 impl Compiler {
     /// The ranges of all architectures that share a value of `AUDIT_ARCH_*`, from number 0 to the last.
-    fn ranges(&self, members: Vec<(Arch, Calls)>) -> Vec<Range> {
+    fn ranges<'a>(&self, members: impl Iterator<Item = &'a (Arch, Calls)>) -> Vec<Range<'a>> {
         let mut out = Ranges(Vec::with_capacity(256));
         let (mut x86_64, mut x32) = (None, None);
         for (arch, calls) in members {
@@ -105,7 +116,7 @@ impl Compiler {
                 Arch::X86_64 => x86_64 = Some(calls),
                 Arch::X32 => x32 = Some(calls),
                 arch => {
-                    self.add(&mut out, arch, calls);
+                    self.add(&mut out, *arch, calls);
                     return out.0;
                 }
             }
@@ -125,47 +136,46 @@ impl Compiler {
     }
 
     /// Adds the calls of `arch`, from the first number that its processes can use.
-    fn add(&self, out: &mut Ranges, arch: Arch, calls: Calls) {
-        let default = || Verdict::Always(self.default);
-        out.push(if arch == Arch::X32 { X32_BIT } else { 0 }, default());
-        let unknown = self.enosys.zip(calls.newest);
-        if let (Some((value, _)), Arch::S390 | Arch::S390x) = (unknown, arch) {
+    fn add<'a>(&self, out: &mut Ranges<'a>, arch: Arch, calls: &'a Calls) {
+        let abi = abi(arch);
+        let unknown = self.enosys.filter(|_| calls.known > 0);
+        let otherwise = |slot| match unknown {
+            Some(value) if slot >= calls.known && slot < ARM_PRIVATE_SLOT => value,
             // The kernel's entry code leaves 0 in place of a number that it does not know.
-            out.push(0, Verdict::Always(value));
-            out.push(1, default());
-        }
-        // Only ARM has calls beyond its newest one: the private ones.
-        let known = unknown.map_or(calls.verdicts.len(), |(_, newest)| {
-            calls.verdicts.partition_point(|(number, _)| *number <= newest)
-        });
-        let mut verdicts = calls.verdicts.into_iter();
-        let add = |out: &mut Ranges, (number, verdict)| {
-            out.push(number, verdict);
-            out.push(number + 1, default());
+            Some(value) if slot == 0 && matches!(arch, Arch::S390 | Arch::S390x) => value,
+            _ => self.default,
         };
-        verdicts.by_ref().take(known).for_each(|call| add(out, call));
-        if let Some((value, newest)) = unknown {
-            out.push(newest + 1, Verdict::Always(value));
-            if arch == Arch::Arm {
-                out.push(ARM_PRIVATE, default());
-            }
+        out.push(if arch == Arch::X32 { X32_BIT } else { 0 }, Verdict::Always(self.default));
+        let mut conditional = calls.conditional.iter().peekable();
+        let mut slot = 0;
+        for always in &calls.always {
+            let verdict = match conditional.next_if(|call| call.0 == slot) {
+                Some((_, entries)) => Verdict::First(entries),
+                None => Verdict::Always(always.unwrap_or_else(|| otherwise(slot))),
+            };
+            out.push(abi.number(slot), verdict);
+            slot += 1;
         }
-        verdicts.for_each(|call| add(out, call));
+        out.push(abi.number(slot), Verdict::Always(otherwise(slot)));
     }
 }
 
 /// Ranges in order, neighbours with the same verdict joined.
-struct Ranges(Vec<Range>);
+struct Ranges<'a>(Vec<Range<'a>>);
 
-impl Ranges {
+impl<'a> Ranges<'a> {
     /// Starts a range; one that has no room before `start` is replaced.
-    fn push(&mut self, start: u32, verdict: Verdict) {
-        if self.0.last().is_some_and(|last| last.start == start) {
+    fn push(&mut self, start: u32, verdict: Verdict<'a>) {
+        while let Some(last) = self.0.last() {
+            if last.verdict == verdict {
+                return;
+            }
+            if last.start != start {
+                break;
+            }
             self.0.pop();
         }
-        if self.0.last().is_none_or(|last| last.verdict != verdict) {
-            self.0.push(Range { start, verdict });
-        }
+        self.0.push(Range { start, verdict });
     }
 }
 
@@ -182,7 +192,7 @@ impl<'a> Code<'a> {
     }
 
     /// The tree of one value of `AUDIT_ARCH_*`.
-    fn family(&mut self, ranges: &'a [Range]) -> Target {
+    fn family(&mut self, ranges: &[Range<'a>]) -> Target {
         match self.tree(ranges) {
             Target::At(_) => self.asm.load(offset::NUMBER),
             other => other,
@@ -190,11 +200,11 @@ impl<'a> Code<'a> {
     }
 
     /// Searches `ranges`, of which there is at least one, with the call number in the accumulator.
-    fn tree(&mut self, ranges: &'a [Range]) -> Target {
+    fn tree(&mut self, ranges: &[Range<'a>]) -> Target {
         match ranges {
-            [range] => self.leaf(&range.verdict),
+            [range] => self.leaf(range.verdict),
             [before, one, after] if after.start - one.start == 1 && before.verdict == after.verdict => {
-                let targets = (self.leaf(&one.verdict), self.leaf(&before.verdict));
+                let targets = (self.leaf(one.verdict), self.leaf(before.verdict));
                 self.asm.branch(Branch::Equal, one.start, targets)
             }
             _ => {
@@ -207,9 +217,9 @@ impl<'a> Code<'a> {
         }
     }
 
-    fn leaf(&mut self, verdict: &'a Verdict) -> Target {
+    fn leaf(&mut self, verdict: Verdict<'a>) -> Target {
         let entries = match verdict {
-            Verdict::Always(value) => return Target::Return(*value),
+            Verdict::Always(value) => return Target::Return(value),
             Verdict::First(entries) => entries,
         };
         if let Some((_, target)) = self.blocks.iter().find(|block| block.0 == entries) {

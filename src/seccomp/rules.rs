@@ -15,7 +15,7 @@
 use super::{
     arch::{Abi, Width, abi},
     asm::MAX_INSTRUCTIONS,
-    table::{ARM_PRIVATE, Finder, Row, multiplexed},
+    table::{ARM_PRIVATE_SLOT, Finder, Row},
 };
 use crate::{
     bail,
@@ -52,22 +52,15 @@ pub(super) enum Bound {
 /// Entries with conditions in the order in which they are tried: all tests must hold for the value to be returned.
 pub(super) type Entries = Vec<(Vec<Test>, u32)>;
 
-/// What happens to a call.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// The same whatever the arguments are.
-    Always(u32),
-    /// The first entry that holds, else the default.
-    First(Entries),
-}
-
 /// The calls of one architecture that a profile treats otherwise than by default.
 #[derive(Debug)]
 pub(super) struct Calls {
-    /// Sorted by number.
-    pub verdicts: Vec<(u32, Verdict)>,
-    /// The highest number that the profile names, the private calls of ARM apart.
-    pub newest: Option<u32>,
+    /// By slot: what a call gets whatever its arguments are. All that the profile names have their place here.
+    pub always: Vec<Option<u32>>,
+    /// In the order of slots: the calls whose arguments decide.
+    pub conditional: Vec<(u16, Entries)>,
+    /// The slots from here on are those of newer calls than the profile names, the private calls of ARM apart.
+    pub known: u16,
 }
 
 /// `SECCOMP_RET_*` with its data.
@@ -104,41 +97,160 @@ impl<'a> Resolved<'a> {
 
     /// The calls of `arch`.
     pub(super) fn calls(&self, arch: Arch) -> Result<Calls> {
+        let abi = abi(arch);
         let mut entries = Collected { always: Vec::with_capacity(512), conditional: Vec::new() };
-        let mut newest = None;
+        let mut known = 0;
         for (rule, rows) in self.profile.syscalls.iter().zip(&self.rows) {
             let redundant = rule.action == self.profile.default_action;
-            let alternatives = alternatives(&rule.args);
+            let alternatives = if redundant { Vec::new() } else { alternatives(&rule.args) };
+            let conditions: Vec<_> =
+                alternatives.iter().map(|args| Condition::new(&abi, args.iter().copied())).collect();
+            let value = ret(rule.action);
             for row in rows {
-                let number = row.number(arch);
-                newest = newest.max(number.filter(|&n| arch != Arch::Arm || n < ARM_PRIVATE));
-                if !redundant {
+                if let Some(slot) = row.slot(abi.column) {
+                    if slot < ARM_PRIVATE_SLOT {
+                        known = known.max(slot + 1);
+                    }
+                    entries.add((slot, row.name()), &conditions, value);
+                }
+                if abi.multiplexes
+                    && let Some((multiplexer, call)) = row.multiplexer()
+                    && let Some(slot) = Row::find(multiplexer.name()).and_then(|row| row.slot(abi.column))
+                {
+                    let which = Arg { index: 0, value: call.into(), value_two: 0, op: Operator::Eq };
                     for args in &alternatives {
-                        add(&mut entries, arch, *row, args, ret(rule.action));
+                        let others = args.iter().copied().filter(|arg| arg.index != 0);
+                        let condition = Condition::new(&abi, std::iter::once(which).chain(others));
+                        entries.add((slot, row.name()), &[condition], value);
                     }
                 }
             }
         }
-        Ok(Calls { verdicts: merge(entries)?, newest })
+        if arch == Arch::Arm {
+            // However new they may be, calls end where the private ones begin.
+            entries.reach(ARM_PRIVATE_SLOT);
+        }
+        entries.merge(known)
     }
 }
 
-/// The entries of one architecture, in the order of the profile.
+/// The entries of one architecture, those with conditions in the order of the profile.
 struct Collected {
-    /// Number and value of those that hold for all arguments: nearly all, so they are small.
-    always: Vec<(u32, u32)>,
+    always: Vec<Option<u32>>,
     conditional: Vec<Entry>,
 }
 
-/// One entry for one number that holds for some arguments.
+impl Collected {
+    /// The index of a slot, which has its place now.
+    fn reach(&mut self, slot: u16) -> usize {
+        let place = usize::from(slot);
+        if place >= self.always.len() {
+            self.always.resize(place + 1, None);
+        }
+        place
+    }
+
+    /// Adds an entry with each of `conditions` for the call in a slot, under the name that the profile has for it.
+    fn add(&mut self, (slot, name): (u16, &'static str), conditions: &[Condition], ret: u32) {
+        let place = self.reach(slot);
+        for condition in conditions {
+            if condition.steps.is_empty() {
+                self.always[place].get_or_insert(ret);
+            } else {
+                self.conditional.push(Entry { slot, name, condition: condition.clone(), ret });
+            }
+        }
+    }
+
+    /// Collects the entries with conditions of each call, unless the call has one without.
+    fn merge(mut self, known: u16) -> Result<Calls> {
+        self.conditional.sort_by_key(|entry| entry.slot);
+        let mut conditional = Vec::new();
+        for call in self.conditional.chunk_by(|a, b| a.slot == b.slot) {
+            let Entry { slot, name, .. } = call[0];
+            if self.always[usize::from(slot)].is_some() {
+                continue;
+            }
+            if call.len() > MAX_INSTRUCTIONS {
+                bail!("the system call {name} has {} entries with conditions", call.len());
+            }
+            let mut ordered = Vec::with_capacity(call.len());
+            order(call.iter().collect(), 0, &mut ordered)?;
+            conditional.push((slot, ordered));
+        }
+        Ok(Calls { always: self.always, conditional, known })
+    }
+}
+
+/// One entry for one call that holds for some arguments.
 #[derive(Debug)]
 struct Entry {
-    number: u32,
+    slot: u16,
     name: &'static str,
-    tests: Vec<Test>,
-    /// What decides when the entry is tried, one or two steps for each comparison.
-    steps: Vec<Step>,
+    condition: Condition,
     ret: u32,
+}
+
+/// What arguments have to be; without steps it holds for all.
+#[derive(Clone, Debug, Default)]
+struct Condition {
+    tests: Vec<Test>,
+    /// What decides when the entry is tried, one or two for each comparison.
+    steps: Vec<Step>,
+}
+
+impl Condition {
+    fn new(abi: &Abi, args: impl Iterator<Item = Arg>) -> Self {
+        let mut condition = Self::default();
+        args.for_each(|arg| condition.compare(abi, arg));
+        condition
+    }
+
+    /// Appends what `arg` asks for, which is nothing if it holds for every value.
+    fn compare(&mut self, abi: &Abi, arg: Arg) {
+        let (mask, value) = match arg.op {
+            Operator::MaskedEq => (arg.value, arg.value_two & arg.value),
+            _ => (u64::MAX, arg.value),
+        };
+        #[allow(clippy::cast_possible_truncation)] // halves
+        let halves = |number: u64| ((number >> 32) as u32, number as u32);
+        let ((high_mask, low_mask), (high_value, low_value)) = (halves(mask), halves(value));
+        let wide = abi.width == Width::W64;
+        if low_mask == 0 && (high_mask == 0 || !wide) {
+            return;
+        }
+        let first = offset::ARGS + 8 * u32::from(arg.index);
+        let (low, high) = if abi.is_little_endian() { (first, first + 4) } else { (first + 4, first) };
+        let (kind, bound) = match arg.op {
+            Operator::Eq | Operator::MaskedEq => (Kind::Equal, None),
+            Operator::Ne => (Kind::Equal, Some(Bound::NotEqual)),
+            Operator::Lt => (Kind::Upper, Some(Bound::Less)),
+            Operator::Le => (Kind::Upper, Some(Bound::LessOrEqual)),
+            Operator::Gt => (Kind::Lower, Some(Bound::Greater)),
+            Operator::Ge => (Kind::Lower, Some(Bound::GreaterOrEqual)),
+        };
+        let step = |half, op, mask, value| Step { half: 2 * arg.index + half, kind, op, mask, value };
+        if wide {
+            let shared = match arg.op {
+                Operator::MaskedEq => Operator::MaskedEq,
+                Operator::Eq | Operator::Ne => Operator::Eq,
+                _ => Operator::Gt,
+            };
+            self.steps.push(step(1, shared, high_mask, high_value));
+        }
+        self.steps.push(step(0, arg.op, low_mask, low_value));
+        if let Some(op) = bound {
+            let value = if wide { value } else { low_value.into() };
+            self.tests.push(Test::Bound { high: wide.then_some(high), low, op, value });
+            return;
+        }
+        if wide && high_mask != 0 {
+            self.tests.push(Test::Word { offset: high, mask: high_mask, value: high_value });
+        }
+        if low_mask != 0 {
+            self.tests.push(Test::Word { offset: low, mask: low_mask, value: low_value });
+        }
+    }
 }
 
 /// As runc and crun do: an entry that compares one argument twice is as many entries as it has comparisons.
@@ -150,30 +262,6 @@ fn alternatives(args: &[Arg]) -> Vec<Vec<Arg>> {
     let mut sorted = args.to_vec();
     sorted.sort_by_key(|arg| arg.index);
     vec![sorted]
-}
-
-/// Adds the entry for the call's own number and, where there is one, for the multiplexer's.
-fn add(entries: &mut Collected, arch: Arch, row: Row, args: &[Arg], ret: u32) {
-    let abi = abi(arch);
-    let name = row.name();
-    let mut push = |number, args: &mut dyn Iterator<Item = Arg>| {
-        let (mut tests, mut steps) = (Vec::new(), Vec::new());
-        args.for_each(|arg| compare(&abi, arg, &mut tests, &mut steps));
-        match steps.is_empty() {
-            true => entries.always.push((number, ret)),
-            false => entries.conditional.push(Entry { number, name, tests, steps, ret }),
-        }
-    };
-    if abi.multiplexes
-        && let Some((multiplexer, call)) = multiplexed(name)
-        && let Some(number) = Row::find(multiplexer.name()).and_then(|row| row.number(arch))
-    {
-        let which = Arg { index: 0, value: call.into(), value_two: 0, op: Operator::Eq };
-        push(number, &mut std::iter::once(which).chain(args.iter().copied().filter(|arg| arg.index != 0)));
-    }
-    if let Some(number) = row.number(arch) {
-        push(number, &mut args.iter().copied());
-    }
 }
 
 /// One level of libseccomp's decision tree: a comparison of a half of an argument, the high half first.
@@ -202,86 +290,15 @@ impl Step {
     }
 }
 
-/// Appends what `arg` asks for, which is nothing if it holds for every value.
-fn compare(abi: &Abi, arg: Arg, tests: &mut Vec<Test>, steps: &mut Vec<Step>) {
-    let (mask, value) = match arg.op {
-        Operator::MaskedEq => (arg.value, arg.value_two & arg.value),
-        _ => (u64::MAX, arg.value),
-    };
-    #[allow(clippy::cast_possible_truncation)] // halves
-    let halves = |number: u64| ((number >> 32) as u32, number as u32);
-    let ((high_mask, low_mask), (high_value, low_value)) = (halves(mask), halves(value));
-    let wide = abi.width == Width::W64;
-    if low_mask == 0 && (high_mask == 0 || !wide) {
-        return;
-    }
-    let first = offset::ARGS + 8 * u32::from(arg.index);
-    let (low, high) = if abi.is_little_endian() { (first, first + 4) } else { (first + 4, first) };
-    let (kind, bound) = match arg.op {
-        Operator::Eq | Operator::MaskedEq => (Kind::Equal, None),
-        Operator::Ne => (Kind::Equal, Some(Bound::NotEqual)),
-        Operator::Lt => (Kind::Upper, Some(Bound::Less)),
-        Operator::Le => (Kind::Upper, Some(Bound::LessOrEqual)),
-        Operator::Gt => (Kind::Lower, Some(Bound::Greater)),
-        Operator::Ge => (Kind::Lower, Some(Bound::GreaterOrEqual)),
-    };
-    let step = |half, op, mask, value| Step { half: 2 * arg.index + half, kind, op, mask, value };
-    if wide {
-        let shared = match arg.op {
-            Operator::MaskedEq => Operator::MaskedEq,
-            Operator::Eq | Operator::Ne => Operator::Eq,
-            _ => Operator::Gt,
-        };
-        steps.push(step(1, shared, high_mask, high_value));
-    }
-    steps.push(step(0, arg.op, low_mask, low_value));
-    if let Some(op) = bound {
-        let value = if wide { value } else { low_value.into() };
-        tests.push(Test::Bound { high: wide.then_some(high), low, op, value });
-        return;
-    }
-    if wide && high_mask != 0 {
-        tests.push(Test::Word { offset: high, mask: high_mask, value: high_value });
-    }
-    if low_mask != 0 {
-        tests.push(Test::Word { offset: low, mask: low_mask, value: low_value });
-    }
-}
-
-/// Collects the entries of each number into its verdict.
-fn merge(Collected { mut always, mut conditional }: Collected) -> Result<Vec<(u32, Verdict)>> {
-    always.sort_by_key(|(number, _)| *number);
-    always.dedup_by_key(|(number, _)| *number);
-    conditional.sort_by_key(|entry| entry.number);
-    let mut out = Vec::with_capacity(always.len() + conditional.len());
-    let mut always = always.into_iter().peekable();
-    for call in conditional.chunk_by(|a, b| a.number == b.number) {
-        let Entry { number, name, .. } = call[0];
-        while let Some((earlier, ret)) = always.next_if(|(other, _)| *other < number) {
-            out.push((earlier, Verdict::Always(ret)));
-        }
-        if always.peek().is_some_and(|(other, _)| *other == number) {
-            continue;
-        }
-        if call.len() > MAX_INSTRUCTIONS {
-            bail!("the system call {name} has {} entries with conditions", call.len());
-        }
-        let mut ordered = Vec::with_capacity(call.len());
-        order(call.iter().collect(), 0, &mut ordered)?;
-        out.push((number, Verdict::First(ordered)));
-    }
-    out.extend(always.map(|(number, ret)| (number, Verdict::Always(ret))));
-    Ok(out)
-}
-
 /// Appends `entries`, which agree in their first `depth` steps and come in the order of the profile, in the order in
 /// which they are tried.
 fn order(mut entries: Vec<&Entry>, depth: usize, out: &mut Entries) -> Result<()> {
     // An entry that ends here holds for all that could follow it.
-    let end = entries.iter().position(|entry| entry.steps.len() == depth);
+    let end = entries.iter().position(|entry| entry.condition.steps.len() == depth);
     let last = end.map(|index| entries[index]);
     if let Some(last) = last
-        && let Some(other) = entries.iter().find(|entry| entry.steps.len() == depth && entry.ret != last.ret)
+        && let Some(other) =
+            entries.iter().find(|entry| entry.condition.steps.len() == depth && entry.ret != last.ret)
     {
         bail!(
             "two entries for the system call {} have the same conditions and different actions",
@@ -291,7 +308,7 @@ fn order(mut entries: Vec<&Entry>, depth: usize, out: &mut Entries) -> Result<()
     entries.truncate(end.unwrap_or(entries.len()));
     let mut level: Vec<(Step, Vec<&Entry>)> = Vec::new();
     for entry in entries {
-        let step = entry.steps[depth];
+        let step = entry.condition.steps[depth];
         let place = level.iter().position(|(other, _)| *other == step || other.rank() < step.rank());
         match place {
             Some(place) if level[place].0 == step => level[place].1.push(entry),
@@ -302,6 +319,6 @@ fn order(mut entries: Vec<&Entry>, depth: usize, out: &mut Entries) -> Result<()
     for (_, group) in level {
         order(group, depth + 1, out)?;
     }
-    out.extend(last.map(|last| (last.tests.clone(), last.ret)));
+    out.extend(last.map(|last| (last.condition.tests.clone(), last.ret)));
     Ok(())
 }

@@ -69,6 +69,21 @@ fn a_hole_below_the_newest_call_keeps_the_default() {
 }
 
 #[test]
+fn calls_beyond_a_multiplexer_that_nobody_named_are_newer_than_the_profile() {
+    let rules = vec![rule(&["read", "listen"], Action::Allow, &[])];
+    // listen(2) has a number of its own on x86, 363, accept(2) has none.
+    let alone = vec![rule(&["read", "accept"], Action::Allow, &[])];
+    let given = |rules| {
+        let program = compiled(&profile(Action::Errno(1), &[], rules), Arch::X86, Unknown::Enosys);
+        [(4, 0), (102, 4), (102, 5), (103, 0), (363, 0), (364, 0)]
+            .map(|(number, first)| give(&program, Arch::X86, number, first))
+    };
+    let (allow, deny) = (ret(Action::Allow), ret(Action::Errno(1)));
+    assert_eq!(given(rules), [deny, allow, deny, deny, allow, ENOSYS]);
+    assert_eq!(given(alone), [ENOSYS, deny, allow, ENOSYS, ENOSYS, ENOSYS]);
+}
+
+#[test]
 fn a_default_that_lets_calls_through_has_no_enosys() {
     for default in [Action::Allow, Action::Log, Action::Trace(3)] {
         let rules = vec![rule(&["read"], Action::KillProcess, &[])];

@@ -34,14 +34,38 @@ const NO: u16 = u16::MAX;
 /// The first of the private system calls of 32-bit ARM (`__ARM_NR_BASE`), far above all others.
 pub(super) const ARM_PRIVATE: u32 = 0x0f_0000;
 
-/// A private call is stored as this plus its distance from [`ARM_PRIVATE`].
-const STORED_ARM_PRIVATE: u16 = 0x8000;
+/// The slot of [`ARM_PRIVATE`], above those of all others.
+pub(super) const ARM_PRIVATE_SLOT: u16 = 0x400;
 
-static ROWS: &[(&str, [u16; COLUMNS])] = &include!("rows.in");
+/// Calls that some architectures reach through one number, with the real call in the first argument.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Multiplexer {
+    /// socketcall(2)
+    Socket,
+    /// ipc(2)
+    Ipc,
+}
+
+impl Multiplexer {
+    /// The call that takes the others in.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Socket => "socketcall",
+            Self::Ipc => "ipc",
+        }
+    }
+}
+
+type Entry = (&'static str, [u16; COLUMNS], Option<(Multiplexer, u8)>);
+
+static ROWS: &[Entry] = {
+    use Multiplexer::{Ipc, Socket};
+    &include!("rows.in")
+};
 
 /// One name with its numbers.
 #[derive(Clone, Copy, Debug)]
-pub struct Row(&'static (&'static str, [u16; COLUMNS]));
+pub struct Row(&'static Entry);
 
 impl Row {
     /// The row of a system call, unless no architecture has a call of that name.
@@ -63,13 +87,20 @@ impl Row {
     /// The number that reaches the kernel on `arch`, with the base that the MIPS ABIs and x32 add.
     pub fn number(self, arch: Arch) -> Option<u32> {
         let abi = abi(arch);
-        match self.0.1[abi.column as usize] {
-            NO => None,
-            private if private >= STORED_ARM_PRIVATE => {
-                Some(ARM_PRIVATE + u32::from(private - STORED_ARM_PRIVATE))
-            }
-            number => Some(abi.base + u32::from(number)),
-        }
+        self.slot(abi.column).map(|slot| abi.number(slot))
+    }
+
+    /// The place of its number among those of an architecture, small for every call: see [`Abi::number`].
+    ///
+    /// [`Abi::number`]: super::arch::Abi::number
+    pub(super) fn slot(self, column: Column) -> Option<u16> {
+        Some(self.0.1[column as usize]).filter(|slot| *slot != NO)
+    }
+
+    /// The multiplexer that takes this call in, where there is one, and the first argument that stands for the call there
+    /// (linux/net.h, linux/ipc.h).
+    pub(super) fn multiplexer(self) -> Option<(Multiplexer, u8)> {
+        self.0.2
     }
 }
 
@@ -93,48 +124,6 @@ impl Finder {
     }
 }
 
-/// Calls that some architectures reach through one number, with the real call in the first argument.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Multiplexer {
-    /// socketcall(2)
-    Socket,
-    /// ipc(2)
-    Ipc,
-}
-
-impl Multiplexer {
-    /// The call that takes the others in.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Socket => "socketcall",
-            Self::Ipc => "ipc",
-        }
-    }
-}
-
-/// The first argument of the multiplexer for each call that it takes in: linux/net.h and linux/ipc.h.
-#[rustfmt::skip]
-const MULTIPLEXED: &[(&str, Multiplexer, u8)] = &[
-    ("accept", Multiplexer::Socket, 5), ("accept4", Multiplexer::Socket, 18), ("bind", Multiplexer::Socket, 2),
-    ("connect", Multiplexer::Socket, 3), ("getpeername", Multiplexer::Socket, 7),
-    ("getsockname", Multiplexer::Socket, 6), ("getsockopt", Multiplexer::Socket, 15),
-    ("listen", Multiplexer::Socket, 4), ("msgctl", Multiplexer::Ipc, 14), ("msgget", Multiplexer::Ipc, 13),
-    ("msgrcv", Multiplexer::Ipc, 12), ("msgsnd", Multiplexer::Ipc, 11), ("recv", Multiplexer::Socket, 10),
-    ("recvfrom", Multiplexer::Socket, 12), ("recvmmsg", Multiplexer::Socket, 19),
-    ("recvmsg", Multiplexer::Socket, 17), ("semctl", Multiplexer::Ipc, 3), ("semget", Multiplexer::Ipc, 2),
-    ("semop", Multiplexer::Ipc, 1), ("semtimedop", Multiplexer::Ipc, 4), ("send", Multiplexer::Socket, 9),
-    ("sendmmsg", Multiplexer::Socket, 20), ("sendmsg", Multiplexer::Socket, 16), ("sendto", Multiplexer::Socket, 11),
-    ("setsockopt", Multiplexer::Socket, 14), ("shmat", Multiplexer::Ipc, 21), ("shmctl", Multiplexer::Ipc, 24),
-    ("shmdt", Multiplexer::Ipc, 22), ("shmget", Multiplexer::Ipc, 23), ("shutdown", Multiplexer::Socket, 13),
-    ("socket", Multiplexer::Socket, 1), ("socketpair", Multiplexer::Socket, 8),
-];
-
-/// The multiplexer of a call and the first argument that stands for the call there.
-pub(super) fn multiplexed(name: &str) -> Option<(Multiplexer, u8)> {
-    let index = MULTIPLEXED.binary_search_by(|entry| entry.0.cmp(name)).ok()?;
-    Some((MULTIPLEXED[index].1, MULTIPLEXED[index].2))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,7 +131,6 @@ mod tests {
     #[test]
     fn names_are_sorted_and_unique() {
         assert!(ROWS.is_sorted_by(|a, b| a.0 < b.0));
-        assert!(MULTIPLEXED.is_sorted_by(|a, b| a.0 < b.0));
     }
 
     #[test]
