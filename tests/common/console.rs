@@ -1,6 +1,7 @@
 //! Terminals: the engine's end of `--console-socket`, and a terminal for the runtime itself.
 
 use super::scratch::deadline;
+use nix::errno::Errno;
 use nix::pty::{OpenptyResult, Winsize, openpty};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use std::fs::File;
@@ -62,7 +63,13 @@ pub fn receive_fd(stream: &impl AsFd) -> (Vec<u8>, Vec<OwnedFd>) {
     let mut space = nix::cmsg_space!([std::os::fd::RawFd; 8]);
     let mut slices = [IoSliceMut::new(&mut bytes)];
     let raw = stream.as_fd().as_raw_fd();
-    let message = recvmsg::<()>(raw, &mut slices, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC).unwrap();
+    let message = loop {
+        match recvmsg::<()>(raw, &mut slices, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC) {
+            // Another test's signal; where a socket has a timeout, SA_RESTART does not help (signal(7)).
+            Err(Errno::EINTR) => {}
+            result => break result.unwrap(),
+        }
+    };
     let mut fds = Vec::new();
     for control in message.cmsgs().unwrap() {
         if let ControlMessageOwned::ScmRights(list) = control {
