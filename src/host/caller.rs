@@ -2,7 +2,7 @@
 
 use crate::{
     error::{Error, Result},
-    sys::proc::Proc,
+    sys::proc::{self, Proc},
 };
 
 /// The process that called urun.
@@ -54,9 +54,9 @@ pub fn require_own_ids() -> Result<()> {
 
 impl Caller {
     /// Asks the kernel.
-    pub fn probe(proc: &Proc) -> Result<Self> {
-        let own = proc.own()?;
-        let status = proc.own_status(&own)?;
+    pub fn probe(procfs: &Proc) -> Result<Self> {
+        let own = procfs.own()?;
+        let status = procfs.own_status(&own)?;
         Ok(Self {
             euid: nix::unistd::geteuid().as_raw(),
             egid: nix::unistd::getegid().as_raw(),
@@ -64,7 +64,7 @@ impl Caller {
             permitted: mask(&status, "CapPrm:")?,
             bounding: mask(&status, "CapBnd:")?,
             ignored: mask(&status, "SigIgn:")?,
-            initial: proc.namespace_inode(&own, "user")? == INITIAL_USER_NAMESPACE,
+            initial: procfs.namespace_inode(&own, "user")? == INITIAL_USER_NAMESPACE,
         })
     }
 
@@ -91,8 +91,8 @@ impl Caller {
 
 /// A mask of /proc/PID/status.
 fn mask(status: &str, name: &str) -> Result<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix(name));
-    line.and_then(|text| u64::from_str_radix(text.trim(), 16).ok())
+    proc::field(status, name)
+        .and_then(|text| u64::from_str_radix(text.trim(), 16).ok())
         .ok_or_else(|| Error::new(format_args!("/proc/self/status has no readable {name}")))
 }
 

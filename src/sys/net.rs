@@ -1,9 +1,13 @@
 //! rtnetlink(7) for network devices.
 
-use super::{show, socket::retry};
-use crate::error::{Context, Error, Result};
-use nix::sys::socket::{
-    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, sendto, socket,
+use super::show;
+use crate::error::{Context, Result};
+use nix::{
+    errno::Errno,
+    sys::socket::{
+        AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, recv, recvfrom, sendto,
+        socket,
+    },
 };
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
@@ -23,32 +27,28 @@ pub fn send(socket: BorrowedFd<'_>, datagram: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// The kernel makes no larger datagrams.
-const LARGEST: usize = 64 << 10;
-
 /// The next datagram from the kernel; those of other processes are passed over.
-#[allow(clippy::cast_possible_truncation)] // an address has 12 bytes
 pub fn receive(socket: &OwnedFd) -> Result<Vec<u8>> {
-    // Not zeroed: most answers are short, and every page touched costs a fault.
-    let mut datagram: Vec<u8> = Vec::with_capacity(LARGEST);
-    // SAFETY: sockaddr_nl is plain data for which all zeroes is valid.
-    let mut sender: libc::sockaddr_nl = unsafe { std::mem::zeroed() };
+    let raw = socket.as_raw_fd();
+    let step = || format!("recvfrom({})", show(socket.as_fd()));
     loop {
-        let mut size = size_of_val(&sender) as libc::socklen_t;
-        let (room, from) = (datagram.as_mut_ptr().cast(), (&raw mut sender).cast());
-        let length = retry(
-            // SAFETY: the vector has room for LARGEST bytes, and `sender` for `size` of them.
-            || unsafe { libc::recvfrom(socket.as_raw_fd(), room, LARGEST, 0, from, &raw mut size) },
-            || format!("recvfrom({})", show(socket.as_fd())),
-        )?;
-        if size as usize != size_of_val(&sender) || sender.nl_pid != 0 {
-            continue;
+        // Most answers are short: room for the longest that there may be would have to be asked of the kernel.
+        let length = uninterrupted(|| recv(raw, &mut [], MsgFlags::MSG_PEEK | MsgFlags::MSG_TRUNC))
+            .with_context(step)?;
+        let mut datagram = vec![0; length];
+        let (_, sender) = uninterrupted(|| recvfrom::<NetlinkAddr>(raw, &mut datagram)).with_context(step)?;
+        if sender.is_some_and(|sender| sender.pid() == 0) {
+            return Ok(datagram);
         }
-        if length >= LARGEST {
-            return Err(Error::new("recvfrom(netlink): a datagram larger than the kernel makes"));
+    }
+}
+
+/// A call that is made again when a signal has interrupted it.
+fn uninterrupted<T>(mut call: impl FnMut() -> nix::Result<T>) -> nix::Result<T> {
+    loop {
+        match call() {
+            Err(Errno::EINTR) => {}
+            result => return result,
         }
-        // SAFETY: recvfrom has written so many bytes.
-        unsafe { datagram.set_len(length) };
-        return Ok(datagram);
     }
 }

@@ -102,7 +102,8 @@ impl Proc {
 
     /// As [`Proc::read`], as text.
     pub fn read_text(&self, path: &str) -> Result<String> {
-        Ok(String::from_utf8_lossy(&self.read(path)?).into_owned())
+        let text = String::from_utf8(self.read(path)?);
+        Ok(text.unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
     }
 
     /// Writes a whole value in one write(2), as id maps and sysctls want it.
@@ -191,9 +192,11 @@ impl AsFd for Proc {
     }
 }
 
-/// The rest of the line of a field.
-fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
-    text.lines().find_map(|line| line.strip_prefix(name))
+/// The rest of the line that begins with `name`.
+pub fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    let begins_a_line = |at: usize| at == 0 || text.as_bytes()[at - 1] == b'\n';
+    let (at, _) = text.match_indices(name).find(|(at, _)| begins_a_line(*at))?;
+    text[at + name.len()..].lines().next()
 }
 
 /// The numbers of a process in the pid namespace that the procfs shows and in each below it, down to its own
