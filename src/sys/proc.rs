@@ -227,6 +227,13 @@ mod tests {
     use nix::sched::CloneFlags;
 
     #[test]
+    fn a_field_begins_its_line() {
+        assert_eq!(field("Name:\tCapEff:\tff\nCapEff:\t01\n", "CapEff:"), Some("\t01"));
+        assert_eq!(field("Pid:\t7", "Pid:"), Some("\t7"));
+        assert_eq!(field("NSPid:\t7\n", "Pid:"), None);
+    }
+
+    #[test]
     fn reads_its_own_status() {
         let proc = Proc::open().unwrap();
         let own = proc.own().unwrap();
