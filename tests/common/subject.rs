@@ -85,7 +85,7 @@ impl Output {
     pub fn refused(self, phrase: &str) -> Self {
         assert_ne!(self.code, 0, "should have failed; stdout: {}", self.stdout);
         let (low, phrase) = (self.stderr.to_lowercase(), phrase.to_lowercase());
-        assert!(low.contains(&phrase), "`{phrase}` is not in: {}", self.stderr);
+        assert!(low.contains(&phrase), "`{phrase}` is not in: {}, exit {}", self.stderr, self.code);
         self
     }
 
