@@ -1,6 +1,6 @@
 //! clone3(2) and what a new process must do first.
 
-use super::check;
+use super::{check, uninterrupted};
 use crate::error::{Context, Error, Result};
 use nix::{
     sys::{
@@ -51,12 +51,7 @@ where
 
 fn wait(pid: c_long) -> Result<WaitStatus> {
     let pid = Pid::from_raw(c_int::try_from(pid).map_err(Error::new)?);
-    loop {
-        match waitpid(pid, Some(WaitPidFlag::__WALL)) {
-            Err(nix::errno::Errno::EINTR) => {}
-            other => return other.context("wait for a child"),
-        }
-    }
+    uninterrupted(|| waitpid(pid, Some(WaitPidFlag::__WALL))).context("wait for a child")
 }
 
 /// A child that sits in a new user namespace and does nothing, for as long as this value lives. It shares the caller's memory:

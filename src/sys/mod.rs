@@ -63,6 +63,16 @@ pub fn cstring(text: impl AsRef<[u8]>) -> Result<CString> {
         .map_err(|_| Error::new(format_args!("{:?} contains a NUL byte", String::from_utf8_lossy(text))))
 }
 
+/// Makes a call again for as long as a signal interrupts it.
+fn uninterrupted<T>(mut call: impl FnMut() -> nix::Result<T>) -> nix::Result<T> {
+    loop {
+        match call() {
+            Err(nix::errno::Errno::EINTR) => {}
+            result => return result,
+        }
+    }
+}
+
 /// A descriptor as strace prints it: number and target.
 pub fn show(fd: BorrowedFd<'_>) -> String {
     let name = proc::name(fd);

@@ -1,13 +1,9 @@
 //! rtnetlink(7) for network devices.
 
-use super::show;
+use super::{show, uninterrupted};
 use crate::error::{Context, Result};
-use nix::{
-    errno::Errno,
-    sys::socket::{
-        AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, recv, recvfrom, sendto,
-        socket,
-    },
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, recv, recvfrom, sendto, socket,
 };
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
@@ -39,16 +35,6 @@ pub fn receive(socket: &OwnedFd) -> Result<Vec<u8>> {
         let (_, sender) = uninterrupted(|| recvfrom::<NetlinkAddr>(raw, &mut datagram)).with_context(step)?;
         if sender.is_some_and(|sender| sender.pid() == 0) {
             return Ok(datagram);
-        }
-    }
-}
-
-/// A call that is made again when a signal has interrupted it.
-fn uninterrupted<T>(mut call: impl FnMut() -> nix::Result<T>) -> nix::Result<T> {
-    loop {
-        match call() {
-            Err(Errno::EINTR) => {}
-            result => return result,
         }
     }
 }
