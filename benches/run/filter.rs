@@ -129,7 +129,7 @@ fn libseccomp(profile: &Seccomp) -> Result<(f64, String)> {
     let question = concat!(env!("CARGO_MANIFEST_DIR"), "/target/bench/tools/profile");
     let mut text = format!("{:#x}\n", justified::ret(profile.default_action));
     for rule in profile.syscalls.iter().filter(|rule| rule.action != profile.default_action) {
-        for name in &rule.names {
+        for name in rule.names.iter().map(|call| call.name()) {
             write!(text, "{:#x} {name}", justified::ret(rule.action)).map_err(Error::new)?;
             for arg in &rule.args {
                 let op = justified::operator(arg.op);

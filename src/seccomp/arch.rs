@@ -1,7 +1,9 @@
 //! What the compiler has to know about an architecture.
 
-use super::table::{ARM_PRIVATE, ARM_PRIVATE_SLOT, Column};
-use crate::spec::seccomp::Arch;
+use crate::spec::{
+    seccomp::Arch,
+    syscall::{ARM_PRIVATE, ARM_PRIVATE_SLOT, Column, Syscall},
+};
 
 /// How a filter recognises an architecture and reads its calls.
 #[derive(Clone, Copy, Debug)]
@@ -127,6 +129,56 @@ impl Arch {
             Self::Mips64 => &[Self::Mips, Self::Mips64N32],
             Self::Mipsel64 => &[Self::Mipsel, Self::Mipsel64N32],
             _ => &[],
+        }
+    }
+}
+
+impl Syscall {
+    /// The number that reaches the kernel on `arch`, with the base that the MIPS ABIs and x32 add; none where there is no such call.
+    pub fn number(self, arch: Arch) -> Option<u32> {
+        let abi = abi(arch);
+        self.slot(abi.column).map(|slot| abi.number(slot))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_carry_the_base_of_their_abi() {
+        let number = |name, arch| Syscall::find(name).unwrap().number(arch);
+        let cases = [
+            ("read", Arch::X86_64, Some(0)),
+            ("read", Arch::X32, Some(0x4000_0000)),
+            ("ioctl", Arch::X32, Some(0x4000_0000 + 514)),
+            ("read", Arch::Mips, Some(4003)),
+            ("read", Arch::Mipsel64, Some(5000)),
+            ("read", Arch::Mips64N32, Some(6000)),
+            ("read", Arch::Aarch64, Some(63)),
+            ("set_tls", Arch::Arm, Some(0x0f_0005)),
+            ("set_tls", Arch::X86, None),
+            ("clone3", Arch::Ppc64le, Some(435)),
+            ("open", Arch::Riscv64, None),
+        ];
+        for (name, arch, expected) in cases {
+            assert_eq!(number(name, arch), expected, "{name} on {arch:?}");
+        }
+        assert!(Syscall::find("no_such_call").is_none());
+    }
+
+    #[test]
+    fn numbers_of_the_host_are_those_of_its_headers() {
+        let cases = [
+            ("execve", libc::SYS_execve),
+            ("seccomp", libc::SYS_seccomp),
+            ("openat2", libc::SYS_openat2),
+            ("pidfd_getfd", libc::SYS_pidfd_getfd),
+            ("mount_setattr", libc::SYS_mount_setattr),
+        ];
+        for (name, expected) in cases {
+            let number = Syscall::find(name).and_then(|it| it.number(Arch::native()?));
+            assert_eq!(number.map(i64::from), Some(expected), "{name}");
         }
     }
 }

@@ -4,12 +4,14 @@
 use super::{
     arch::{X32_BIT, abi},
     asm::{Assembler, Branch, Instruction, Target, past_load},
-    rules::{Bound, Calls, Entries, Resolved, Test, offset, ret},
-    table::ARM_PRIVATE_SLOT,
+    rules::{Bound, Calls, Entries, Test, calls, offset, ret},
 };
 use crate::{
     error::Result,
-    spec::seccomp::{Action, Arch, Seccomp},
+    spec::{
+        seccomp::{Action, Arch, Seccomp},
+        syscall::ARM_PRIVATE_SLOT,
+    },
 };
 
 /// A program for seccomp(2).
@@ -37,17 +39,16 @@ pub enum Unknown {
 /// # Errors
 /// Contradicting entries; a program beyond the kernel's limit.
 pub fn compile(profile: &Seccomp, native: Arch, unknown: Unknown) -> Result<Program> {
-    let resolved = Resolved::new(profile);
     let compiler = Compiler { default: ret(profile.default_action), enosys: enosys(profile, unknown) };
-    let mut calls = Vec::new();
+    let mut all = Vec::new();
     for arch in participants(profile, native) {
-        calls.push((arch, resolved.calls(arch)?));
+        all.push((arch, calls(profile, arch)?));
     }
     let mut families: Vec<(u32, Vec<Range<'_>>)> = Vec::new();
-    for (arch, _) in &calls {
+    for (arch, _) in &all {
         let audit = abi(*arch).audit;
         if families.iter().all(|family| family.0 != audit) {
-            let members = calls.iter().filter(|(arch, _)| abi(*arch).audit == audit);
+            let members = all.iter().filter(|(arch, _)| abi(*arch).audit == audit);
             families.push((audit, compiler.ranges(members)));
         }
     }

@@ -8,7 +8,10 @@
 use super::plan::Filter;
 use crate::{
     error::Result,
-    spec::seccomp::{Action, Arch, Arg, Operator, Rule, Seccomp},
+    spec::{
+        seccomp::{Action, Arch, Arg, Operator, Rule, Seccomp},
+        syscall::Syscall,
+    },
 };
 
 /// Requests of ioctl(2) that put bytes into a terminal's input queue: the one that is there for it, and the selection and paste
@@ -21,7 +24,7 @@ const REQUEST: u64 = 0xffff_ffff;
 /// The filter for this machine.
 pub fn plan() -> Result<Filter> {
     let deny = |request| Rule {
-        names: vec!["ioctl".to_owned()],
+        names: Syscall::find("ioctl").into_iter().collect(),
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // 1
         action: Action::Errno(libc::EPERM as u16),
         args: vec![Arg { index: 1, value: REQUEST, value_two: request, op: Operator::MaskedEq }],

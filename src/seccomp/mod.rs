@@ -13,7 +13,6 @@ pub mod guard;
 pub mod notify;
 pub mod plan;
 mod rules;
-pub mod table;
 
 pub use apply::load;
 pub use compile::{Program, Unknown, compile};

@@ -78,7 +78,7 @@ fn flags(profile: u64, listens: bool) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::seccomp::Rule;
+    use crate::spec::{seccomp::Rule, syscall::Syscall};
 
     fn profile(action: Action, path: Option<&str>) -> Seccomp {
         Seccomp {
@@ -87,7 +87,11 @@ mod tests {
             flags: 0,
             listener_path: path.map(PathBuf::from),
             listener_metadata: None,
-            syscalls: vec![Rule { names: vec!["mkdir".into()], action, args: vec![] }],
+            syscalls: vec![Rule {
+                names: Syscall::find("mkdir").into_iter().collect(),
+                action,
+                args: vec![],
+            }],
         }
     }
 

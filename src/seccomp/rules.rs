@@ -15,12 +15,14 @@
 use super::{
     arch::{Abi, Width, abi},
     asm::MAX_INSTRUCTIONS,
-    table::{ARM_PRIVATE_SLOT, Finder, Row},
 };
 use crate::{
     bail,
     error::Result,
-    spec::seccomp::{Action, Arch, Arg, Operator, Seccomp},
+    spec::{
+        seccomp::{Action, Arch, Arg, Operator, Seccomp},
+        syscall::{ARM_PRIVATE_SLOT, Syscall},
+    },
 };
 
 /// Offsets in `struct seccomp_data` (linux/seccomp.h).
@@ -77,61 +79,42 @@ pub(super) fn ret(action: Action) -> u32 {
     }
 }
 
-/// A profile whose names have been looked up once for all architectures.
-#[derive(Debug)]
-pub(super) struct Resolved<'a> {
-    profile: &'a Seccomp,
-    /// For each rule its rows, unknown names left out.
-    rows: Vec<Vec<Row>>,
-}
-
-impl<'a> Resolved<'a> {
-    pub(super) fn new(profile: &'a Seccomp) -> Self {
-        let mut finder = Finder::default();
-        let rows = profile
-            .syscalls
-            .iter()
-            .map(|rule| rule.names.iter().filter_map(|name| finder.find(name)).collect());
-        Self { profile, rows: rows.collect() }
-    }
-
-    /// The calls of `arch`.
-    pub(super) fn calls(&self, arch: Arch) -> Result<Calls> {
-        let abi = abi(arch);
-        let mut entries = Collected { always: Vec::with_capacity(512), conditional: Vec::new() };
-        let mut known = 0;
-        for (rule, rows) in self.profile.syscalls.iter().zip(&self.rows) {
-            let redundant = rule.action == self.profile.default_action;
-            let alternatives = if redundant { Vec::new() } else { alternatives(&rule.args) };
-            let conditions: Vec<_> =
-                alternatives.iter().map(|args| Condition::new(&abi, args.iter().copied())).collect();
-            let value = ret(rule.action);
-            for row in rows {
-                if let Some(slot) = row.slot(abi.column) {
-                    if slot < ARM_PRIVATE_SLOT {
-                        known = known.max(slot + 1);
-                    }
-                    entries.add((slot, row.name()), &conditions, value);
+/// The calls of `arch` that `profile` names.
+pub(super) fn calls(profile: &Seccomp, arch: Arch) -> Result<Calls> {
+    let abi = abi(arch);
+    let mut entries = Collected { always: Vec::with_capacity(512), conditional: Vec::new() };
+    let mut known = 0;
+    for rule in &profile.syscalls {
+        let redundant = rule.action == profile.default_action;
+        let alternatives = if redundant { Vec::new() } else { alternatives(&rule.args) };
+        let conditions: Vec<_> =
+            alternatives.iter().map(|args| Condition::new(&abi, args.iter().copied())).collect();
+        let value = ret(rule.action);
+        for syscall in &rule.names {
+            if let Some(slot) = syscall.slot(abi.column) {
+                if slot < ARM_PRIVATE_SLOT {
+                    known = known.max(slot + 1);
                 }
-                if abi.multiplexes
-                    && let Some((multiplexer, call)) = row.multiplexer()
-                    && let Some(slot) = Row::find(multiplexer.name()).and_then(|row| row.slot(abi.column))
-                {
-                    let which = Arg { index: 0, value: call.into(), value_two: 0, op: Operator::Eq };
-                    for args in &alternatives {
-                        let others = args.iter().copied().filter(|arg| arg.index != 0);
-                        let condition = Condition::new(&abi, std::iter::once(which).chain(others));
-                        entries.add((slot, row.name()), &[condition], value);
-                    }
+                entries.add((slot, syscall.name()), &conditions, value);
+            }
+            if abi.multiplexes
+                && let Some((multiplexer, call)) = syscall.multiplexer()
+                && let Some(slot) = Syscall::find(multiplexer.name()).and_then(|it| it.slot(abi.column))
+            {
+                let which = Arg { index: 0, value: call.into(), value_two: 0, op: Operator::Eq };
+                for args in &alternatives {
+                    let others = args.iter().copied().filter(|arg| arg.index != 0);
+                    let condition = Condition::new(&abi, std::iter::once(which).chain(others));
+                    entries.add((slot, syscall.name()), &[condition], value);
                 }
             }
         }
-        if arch == Arch::Arm {
-            // However new they may be, calls end where the private ones begin.
-            entries.reach(ARM_PRIVATE_SLOT);
-        }
-        entries.merge(known)
     }
+    if arch == Arch::Arm {
+        // However new they may be, calls end where the private ones begin.
+        entries.reach(ARM_PRIVATE_SLOT);
+    }
+    entries.merge(known)
 }
 
 /// The entries of one architecture, those with conditions in the order of the profile.

@@ -11,6 +11,7 @@ mod node;
 pub mod option;
 mod parse;
 pub mod seccomp;
+pub mod syscall;
 pub mod sysctl;
 mod tree;
 pub mod update;

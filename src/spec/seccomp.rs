@@ -1,5 +1,6 @@
 //! `linux.seccomp`: the profile as the compiler wants it.
 
+use super::syscall::Syscall;
 use std::path::PathBuf;
 
 /// The `seccomp` object.
@@ -22,8 +23,8 @@ pub struct Seccomp {
 /// One of `syscalls`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
-    /// `names`, at least one; names that no architecture knows are kept here and skipped by the compiler.
-    pub names: Vec<String>,
+    /// `names`, without those that no architecture knows.
+    pub names: Vec<Syscall>,
     /// `action`, with `errnoRet` inside.
     pub action: Action,
     /// `args`: all must match. libseccomp's rule: two comparisons of the same argument in one entry are an OR of

@@ -8,8 +8,11 @@ use crate::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 use urun::{
-    seccomp::{Unknown, compile, table::Row},
-    spec::seccomp::{Arch, Seccomp},
+    seccomp::{Unknown, compile},
+    spec::{
+        seccomp::{Arch, Seccomp},
+        syscall::Syscall,
+    },
 };
 
 /// What a comparison found.
@@ -28,7 +31,7 @@ pub struct Findings {
     /// The most instructions that any call took: ours, libseccomp's.
     pub longest: (usize, usize),
     /// Names that the installed libseccomp does not know, or not on every architecture.
-    pub unknown: BTreeSet<String>,
+    pub unknown: BTreeSet<&'static str>,
 }
 
 impl Findings {
@@ -55,9 +58,9 @@ pub fn compare(profile: &Seccomp, archs: &[Arch]) -> Result<Findings, String> {
     // What the installed libseccomp numbers otherwise, because it is older, says nothing about the program.
     let mut out = Findings::default();
     for rule in &mut profile.syscalls {
-        let differs = |name: &String| Row::find(name).is_some() && !oracle::agrees(name);
-        out.unknown.extend(rule.names.iter().filter(|name| differs(name)).cloned());
-        rule.names.retain(|name| !differs(name));
+        let differs = |call: &Syscall| !oracle::agrees(call.name());
+        out.unknown.extend(rule.names.iter().filter(|call| differs(call)).map(|call| call.name()));
+        rule.names.retain(|call| !differs(call));
     }
     let theirs = oracle::compile(&profile, archs)?;
     let ours = match compile(&profile, archs[0], Unknown::Default) {
@@ -118,12 +121,12 @@ pub fn insns(program: &urun::seccomp::Program) -> Vec<Insn> {
 /// The calls to try on an architecture.
 fn calls(entries: &BTreeMap<u32, Vec<Entry>>, arch: Arch) -> Vec<Call> {
     let (_, audit, little_endian) = facts(arch);
-    let base = Row::find("read").unwrap().number(arch).unwrap_or(0) & !0xff;
+    let base = Syscall::find("read").unwrap().number(arch).unwrap_or(0) & !0xff;
     let mut numbers: BTreeSet<u32> =
         (0..600).chain(base..base + 700).chain(0x4000_0000..0x4000_0258).collect();
     numbers.extend((0x0e_fff0..0x0f_0010).chain([0x3fff_ffff, 0x7fff_ffff, 0x8000_0000]));
     numbers.extend((0..300).map(|n| u32::MAX - n));
-    numbers.extend(Row::all().filter_map(|row| row.number(arch)));
+    numbers.extend(Syscall::all().filter_map(|row| row.number(arch)));
     let mut out = Vec::new();
     for number in numbers {
         let call = |args| Call { number, arch: audit, args, little_endian };

@@ -1,6 +1,9 @@
 //! Profiles out of a seed.
 
-use urun::spec::seccomp::{Action, Arch, Arg, Operator, Rule, Seccomp};
+use urun::spec::{
+    seccomp::{Action, Arch, Arg, Operator, Rule, Seccomp},
+    syscall::Syscall,
+};
 
 /// splitmix64
 pub struct Random(u64);
@@ -168,7 +171,7 @@ pub fn profile(seed: u64, kind: Kind) -> (Seccomp, Vec<Arch>) {
             let count = if args.is_empty() { 1 + random.below(6) } else { 1 };
             let names: Vec<_> = (0..count).map(|_| random.pick(&few)).collect();
             let rule = |names: Vec<usize>, action| Rule {
-                names: names.iter().map(|index| NAMES[*index].to_owned()).collect(),
+                names: names.iter().filter_map(|index| Syscall::find(NAMES[*index])).collect(),
                 action,
                 args: args.clone(),
             };

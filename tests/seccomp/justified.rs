@@ -2,9 +2,9 @@
 
 use crate::bpf::Call;
 use std::collections::{BTreeMap, BTreeSet};
-use urun::{
-    seccomp::table::Row,
-    spec::seccomp::{Action, Arch, Arg, Operator, Rule, Seccomp},
+use urun::spec::{
+    seccomp::{Action, Arch, Arg, Operator, Rule, Seccomp},
+    syscall::Syscall,
 };
 
 /// `SECCOMP_RET_*` of an action, independent of the compiler.
@@ -41,14 +41,13 @@ pub type Entry = (Vec<Arg>, u32);
 pub fn entries(profile: &Seccomp, arch: Arch) -> BTreeMap<u32, Vec<Entry>> {
     let mut out: BTreeMap<u32, Vec<Entry>> = BTreeMap::new();
     for rule in profile.syscalls.iter().filter(|rule| rule.action != profile.default_action) {
-        for name in &rule.names {
-            let Some(row) = Row::find(name) else { continue };
+        for call in &rule.names {
             for args in alternatives(rule) {
-                if let Some(number) = row.number(arch) {
+                if let Some(number) = call.number(arch) {
                     out.entry(number).or_default().push((args.clone(), ret(rule.action)));
                 }
-                if let Some((multiplexer, call)) = multiplexed(name)
-                    && let Some(number) = Row::find(multiplexer).unwrap().number(arch)
+                if let Some((multiplexer, call)) = multiplexed(call.name())
+                    && let Some(number) = Syscall::find(multiplexer).unwrap().number(arch)
                 {
                     let mut args: Vec<_> = args.into_iter().filter(|arg| arg.index != 0).collect();
                     args.push(Arg { index: 0, value: call, value_two: 0, op: Operator::Eq });

@@ -17,7 +17,10 @@ use std::{
 };
 use urun::{
     seccomp,
-    spec::seccomp::{Action, Arg, Operator, Rule, Seccomp},
+    spec::{
+        seccomp::{Action, Arg, Operator, Rule, Seccomp},
+        syscall::Syscall,
+    },
 };
 
 /// Set in the filtered process.
@@ -30,7 +33,7 @@ fn profile(name: &str, action: Action, args: Vec<Arg>) -> Seccomp {
         flags: 0,
         listener_path: (action == Action::Notify).then(|| PathBuf::from("/nonexistent")),
         listener_metadata: None,
-        syscalls: vec![Rule { names: vec![name.to_owned()], action, args }],
+        syscalls: vec![Rule { names: Syscall::find(name).into_iter().collect(), action, args }],
     }
 }
 

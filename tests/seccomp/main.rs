@@ -14,19 +14,19 @@ mod profile;
 
 use compare::{Findings, compare};
 use generate::Kind;
-use urun::{seccomp::table::Row, spec::seccomp::Arch};
+use urun::spec::{seccomp::Arch, syscall::Syscall};
 
 /// What engines on x86_64 name.
 const X86: [Arch; 3] = [Arch::X86_64, Arch::X86, Arch::X32];
 
 #[test]
 fn numbers_are_those_of_libseccomp() {
-    let names: Vec<_> = Row::all().map(Row::name).collect();
+    let names: Vec<_> = Syscall::all().map(Syscall::name).collect();
     let (mut compared, mut unknown) = (0, 0);
     for arch in bpf::ALL {
         let Some(numbers) = oracle::numbers(arch, &names) else { continue };
         for (name, theirs) in names.iter().zip(numbers) {
-            let ours = Row::find(name).unwrap().number(arch);
+            let ours = Syscall::find(name).unwrap().number(arch);
             match theirs {
                 None => unknown += 1,
                 // A call that is reached through another one.

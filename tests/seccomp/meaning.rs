@@ -7,8 +7,11 @@ use crate::{
     profile::golden,
 };
 use urun::{
-    seccomp::{Unknown, compile, table::Row},
-    spec::seccomp::{Action, Arch, Arg, Operator, Rule, Seccomp},
+    seccomp::{Unknown, compile},
+    spec::{
+        seccomp::{Action, Arch, Arg, Operator, Rule, Seccomp},
+        syscall::Syscall,
+    },
 };
 
 const ENOSYS: u32 = 0x0005_0026;
@@ -26,7 +29,11 @@ fn profile(default_action: Action, architectures: &[Arch], syscalls: Vec<Rule>) 
 
 fn rule(names: &[&str], action: Action, args: &[(u8, Operator, u64, u64)]) -> Rule {
     let args = args.iter().map(|&(index, op, value, value_two)| Arg { index, value, value_two, op });
-    Rule { names: names.iter().map(|name| (*name).to_owned()).collect(), action, args: args.collect() }
+    Rule {
+        names: names.iter().filter_map(|name| Syscall::find(name)).collect(),
+        action,
+        args: args.collect(),
+    }
 }
 
 fn give(program: &[Insn], arch: Arch, number: u32, first: u64) -> u32 {
@@ -45,7 +52,7 @@ fn calls_newer_than_the_profile_are_enosys_and_all_others_as_before() {
         let stubbed = compiled(&profile, Arch::X86_64, Unknown::Enosys);
         for (arch, base) in [(Arch::X86_64, 0), (Arch::X86, 0), (Arch::X32, 0x4000_0000)] {
             let named = profile.syscalls.iter().flat_map(|rule| &rule.names);
-            let newest = named.filter_map(|name| Row::find(name)?.number(arch)).max().unwrap();
+            let newest = named.filter_map(|call| call.number(arch)).max().unwrap();
             for number in base..=newest {
                 let (before, after) = (give(&plain, arch, number, 0), give(&stubbed, arch, number, 0));
                 assert_eq!(before, after, "{name}, {arch:?} {number}");
@@ -129,9 +136,7 @@ fn a_call_costs_a_dozen_instructions_and_not_hundreds() {
         let program = compiled(&profile, Arch::X86_64, Unknown::Enosys);
         let (_, audit, little_endian) = facts(Arch::X86_64);
         let conditional = |number| {
-            let names = |rule: &&Rule| {
-                rule.names.iter().any(|n| Row::find(n).and_then(|r| r.number(Arch::X86_64)) == number)
-            };
+            let names = |rule: &&Rule| rule.names.iter().any(|call| call.number(Arch::X86_64) == number);
             profile.syscalls.iter().filter(names).any(|rule| !rule.args.is_empty())
         };
         let numbers: Vec<_> = (0..480).filter(|number| !conditional(Some(*number))).collect();

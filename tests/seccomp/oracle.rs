@@ -13,9 +13,9 @@ use std::{
     process::{Command, Stdio},
     sync::OnceLock,
 };
-use urun::{
-    seccomp::table::Row,
-    spec::seccomp::{Arch, Seccomp},
+use urun::spec::{
+    seccomp::{Arch, Seccomp},
+    syscall::Syscall,
 };
 
 /// What libseccomp said.
@@ -81,11 +81,11 @@ pub fn numbers(arch: Arch, names: &[&str]) -> Option<Vec<Option<i32>>> {
 pub fn agrees(name: &str) -> bool {
     static DISAGREE: OnceLock<BTreeSet<&str>> = OnceLock::new();
     let disagree = DISAGREE.get_or_init(|| {
-        let names: Vec<_> = Row::all().map(Row::name).collect();
+        let names: Vec<_> = Syscall::all().map(Syscall::name).collect();
         let mut out = BTreeSet::new();
         for arch in ALL {
             for (name, theirs) in names.iter().zip(numbers(arch, &names).into_iter().flatten()) {
-                let ours = Row::find(name).unwrap().number(arch);
+                let ours = Syscall::find(name).unwrap().number(arch);
                 let multiplexed = theirs.is_some_and(|number| (-300..0).contains(&number));
                 if !multiplexed && theirs.map(|number| u32::try_from(number).ok()) != Some(ours) {
                     out.insert(*name);
@@ -111,7 +111,7 @@ pub fn compile(profile: &Seccomp, archs: &[Arch]) -> Result<Answer, String> {
         } else {
             vec![&rule.args[..]]
         };
-        for name in &rule.names {
+        for name in rule.names.iter().map(|call| call.name()) {
             for args in &entries {
                 write!(question, "rule {:#x} {name}", ret(rule.action)).unwrap();
                 for arg in *args {

@@ -2,7 +2,10 @@
 
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use urun::spec::seccomp::{Action, Arch, Arg, Operator, Rule, Seccomp};
+use urun::spec::{
+    seccomp::{Action, Arch, Arg, Operator, Rule, Seccomp},
+    syscall::Syscall,
+};
 
 /// Reads `linux.seccomp` of a config.json.
 pub fn read(value: &Value) -> Seccomp {
@@ -63,7 +66,7 @@ fn list(value: &Value) -> impl Iterator<Item = &Value> {
 
 fn rule(value: &Value) -> Rule {
     Rule {
-        names: list(&value["names"]).map(|name| name.as_str().unwrap().to_owned()).collect(),
+        names: list(&value["names"]).filter_map(|name| Syscall::find(name.as_str().unwrap())).collect(),
         action: action(&value["action"], &value["errnoRet"]),
         args: list(&value["args"]).map(arg).collect(),
     }

@@ -256,6 +256,16 @@ fn a_rejected_call_returns_eperm_unless_the_profile_says_otherwise() {
 }
 
 #[test]
+fn a_system_call_that_no_architecture_has_is_left_out() {
+    let names = ["write", "no_such_call", "read", "exit_group", "_llseek", ""];
+    let rule = json!({ "names": names, "action": "SCMP_ACT_KILL" });
+    let profile = json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule] });
+    let seccomp = load("/linux/seccomp", profile).linux.seccomp.unwrap();
+    let found: Vec<&str> = seccomp.syscalls[0].names.iter().map(|call| call.name()).collect();
+    assert_eq!(found, ["write", "read", "exit_group", "_llseek"]);
+}
+
+#[test]
 fn what_deserves_a_word_is_no_error() {
     assert_eq!(load("/ociVersion", json!("1.9.0")).warnings, ["ociVersion: 1.9.0 is newer than 1.3"]);
     let config = load("/process/capabilities", json!({ "bounding": ["CAP_NEW", "CAP_KILL"] }));

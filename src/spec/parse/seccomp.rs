@@ -4,6 +4,7 @@ use super::words::{ACTIONS, ARCHS, FILTER_FLAGS, OPERATORS};
 use crate::spec::{
     node::Node,
     seccomp::{Action, Arg, Operator, Rule, Seccomp},
+    syscall::Finder,
 };
 
 /// The highest errno that a system call can return (linux/err.h, `MAX_ERRNO`).
@@ -49,8 +50,9 @@ fn rule(node: Node<'_>) -> Option<Rule> {
         names.error("expected at least one name");
     }
     let action = action(node.get("action").required(), node.get("errnoRet"));
+    let mut finder = Finder::default();
     Some(Rule {
-        names: names.texts(),
+        names: names.list().filter_map(|item| finder.find(item.required().text()?)).collect(),
         args: node.get("args").list().filter_map(|item| arg(item.required())).collect(),
         action: action?,
     })
