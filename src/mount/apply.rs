@@ -3,12 +3,14 @@
 use super::{
     idmap::Idmaps,
     op::{Link, Op, Plan, ProcView, Propagation, PropagationKind},
-    root::{Lookup, Missing, Rootfs, kind},
+    proc,
+    root::{Lookup, Missing, Rootfs, kind, kind_of},
     source::{Opened, Sources},
 };
 use crate::{
     error::{Context, Error, Result},
     sys::{
+        cstring,
         mount::{self, Attributes, Configuration},
         openat::own_root,
         proc::Proc,
@@ -16,13 +18,18 @@ use crate::{
     },
 };
 use nix::{
-    fcntl::OFlag,
-    libc::{self, AT_RECURSIVE},
-    sys::stat::{Mode, SFlag, fstat, umask},
+    errno::Errno,
+    fcntl::{AtFlags, OFlag},
+    libc::{self, AT_RECURSIVE, AT_SYMLINK_NOFOLLOW},
+    sys::stat::{Mode, SFlag, fstat, fstatat, umask},
 };
 use std::{
     collections::BTreeSet,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    ffi::CString,
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
     path::{Path, PathBuf},
     rc::Rc,
 };
@@ -72,14 +79,28 @@ impl Mask {
         Self { mount, attached: false }
     }
 
-    /// Lays it over `target`: itself first, then clones, because before Linux 6.15 nothing detached can be cloned.
-    fn attach(&mut self, target: BorrowedFd<'_>) -> Result<()> {
+    /// Lays it over `place`: itself first, then clones, because before Linux 6.15 nothing detached can be cloned.
+    fn attach(&mut self, place: &Place) -> Result<()> {
         if self.attached {
-            return mount::attach(mount::clone_fd(self.mount.as_fd(), 0)?.as_fd(), target);
+            return place.attach(&mount::clone_fd(self.mount.as_fd(), 0)?);
         }
-        mount::attach(self.mount.as_fd(), target)?;
+        place.attach(&self.mount)?;
         self.attached = true;
         Ok(())
+    }
+}
+
+/// Something in the container that is no symlink: a name in the root directory of a procfs, where nobody can put anything else in its
+/// place, or the object behind `directory` itself, with an empty name.
+struct Place {
+    directory: Rc<OwnedFd>,
+    name: CString,
+    kind: SFlag,
+}
+
+impl Place {
+    fn attach(&self, mount: &OwnedFd) -> Result<()> {
+        mount::attach_at(mount.as_fd(), self.directory.as_fd(), &self.name)
     }
 }
 
@@ -94,6 +115,8 @@ pub(super) struct Assembler<'a> {
     pub(super) pid_namespace: Option<OwnedFd>,
     /// The directory that devices and symlinks were made in last.
     pub(super) directory: Option<(PathBuf, Rc<OwnedFd>)>,
+    /// The root directory of the procfs at /proc, from the first thing there that is masked until something is mounted.
+    pub(super) proc_root: Option<Rc<OwnedFd>>,
     /// Destinations of remounts.
     pub(super) remounted: BTreeSet<PathBuf>,
     /// What entries of `mounts` made and what changes later, in their order: it is found here and not by its path, which may
@@ -159,6 +182,7 @@ impl<'a> Assembler<'a> {
             idmaps: sources.idmaps,
             pid_namespace: sources.pid_namespace,
             directory: None,
+            proc_root: None,
             remounted: BTreeSet::new(),
             attached: Vec::new(),
             null: sources.null.map(Mask::new),
@@ -206,15 +230,15 @@ impl<'a> Assembler<'a> {
     }
 
     fn mask(&mut self, path: &Path) -> Result<()> {
-        let Some(target) = self.root.find_existing(path, Link::Follow)? else { return Ok(()) };
-        let mask = match kind(&target)? {
+        let Some(place) = self.place(path)? else { return Ok(()) };
+        let mask = match place.kind {
             SFlag::S_IFDIR => match &mut self.empty {
                 Some(empty) => empty,
                 none => none.insert(Mask::new(empty_directory()?)),
             },
             _ => self.null.as_mut().ok_or_else(|| Error::new("the null device was not opened"))?,
         };
-        mask.attach(target.as_fd())
+        mask.attach(&place)
     }
 
     fn cover(&self, path: &Path) -> Result<()> {
@@ -223,11 +247,43 @@ impl<'a> Assembler<'a> {
         mount::attach(mount::clone_fd(link.as_fd(), 0)?.as_fd(), link.as_fd())
     }
 
-    fn read_only(&self, path: &Path) -> Result<()> {
-        let Some(target) = self.root.find_existing(path, Link::Follow)? else { return Ok(()) };
-        let tree = mount::clone_fd(target.as_fd(), AT_RECURSIVE)?;
+    fn read_only(&mut self, path: &Path) -> Result<()> {
+        let Some(place) = self.place(path)? else { return Ok(()) };
+        let tree = mount::clone_at(place.directory.as_fd(), &place.name, AT_RECURSIVE | AT_SYMLINK_NOFOLLOW)?;
         set_read_only(tree.as_fd(), AT_RECURSIVE)?;
-        mount::attach(tree.as_fd(), target.as_fd())
+        place.attach(&tree)
+    }
+
+    /// What is at `path`, symlinks followed; none where there is nothing.
+    fn place(&mut self, path: &Path) -> Result<Option<Place>> {
+        if let (Some(above), Some(name)) = (path.parent(), path.file_name())
+            && above == Path::new("/proc")
+            && let Some(directory) = self.proc_root()?
+        {
+            match fstatat(&*directory, name, AtFlags::AT_SYMLINK_NOFOLLOW).map(|stat| kind_of(&stat)) {
+                Err(Errno::ENOENT) => return Ok(None),
+                // A link such as /proc/net is followed inside the root, as anywhere else.
+                Ok(SFlag::S_IFLNK) => {}
+                kind => {
+                    let kind = kind.context("stat")?;
+                    return Ok(Some(Place { directory, name: cstring(name.as_bytes())?, kind }));
+                }
+            }
+        }
+        let Some(found) = self.root.find_existing(path, Link::Follow)? else { return Ok(None) };
+        let kind = kind(&found)?;
+        Ok(Some(Place { directory: Rc::new(found), name: CString::default(), kind }))
+    }
+
+    /// The root directory of the procfs at /proc; none where there is something else.
+    fn proc_root(&mut self) -> Result<Option<Rc<OwnedFd>>> {
+        if self.proc_root.is_none()
+            && let Some(found) = self.root.find_existing(Path::new("/proc"), Link::Last)?
+            && proc::is_root(&found)?
+        {
+            self.proc_root = Some(Rc::new(found));
+        }
+        Ok(self.proc_root.clone())
     }
 }
 

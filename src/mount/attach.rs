@@ -31,7 +31,7 @@ use std::{
 
 impl Assembler<'_> {
     pub(super) fn attach(&mut self, attach: &Attach) -> Result<()> {
-        self.directory = None;
+        (self.directory, self.proc_root) = (None, None);
         let destination = attach.destination.as_path();
         let there = self.root.find_existing(destination, attach.link).map_err(explain_link(attach))?;
         let mount = match &attach.what {

@@ -1,6 +1,7 @@
 //! `tmpcopyup`: what the image has at a destination, copied into a new file system before that hides it. The content is
 //! hostile: nothing but directories and regular files is ever opened, and those only after their type is known.
 
+use super::root::kind_of;
 use crate::{
     error::{Context, Result},
     sys::{proc::Proc, xattr},
@@ -66,7 +67,7 @@ impl Copy<'_> {
             .context("open")?;
         let stat = fstat(&found).context("fstat")?;
         let private = Mode::S_IRWXU;
-        match SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT {
+        match kind_of(&stat) {
             SFlag::S_IFDIR => {
                 mkdirat(to, name, private).context("mkdir")?;
                 let made =

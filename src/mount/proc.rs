@@ -88,7 +88,7 @@ pub(super) fn guard(root: &Rootfs, target: &OwnedFd, mount: &OwnedFd, destinatio
     crate::bail!("nothing can be mounted inside /proc, except on {}", OVER_PROC.join(", "))
 }
 
-fn is_root(fd: &OwnedFd) -> Result<bool> {
+pub(super) fn is_root(fd: &OwnedFd) -> Result<bool> {
     Ok(on_proc(fd)? && fstat(fd).context("fstat")?.st_ino == ROOT_INODE)
 }
 

@@ -9,7 +9,7 @@ use nix::{
     errno::Errno,
     fcntl::{OFlag, openat, readlinkat},
     sys::{
-        stat::{Mode, SFlag, fstat, mkdirat, mknodat},
+        stat::{FileStat, Mode, SFlag, fstat, mkdirat, mknodat},
         statfs::{PROC_SUPER_MAGIC, fstatfs},
     },
 };
@@ -223,8 +223,12 @@ fn by_kernel(path: &Path, link: Link) -> (&[u8], i32, u64) {
 
 /// The type of an open object.
 pub fn kind(fd: &OwnedFd) -> Result<SFlag> {
-    let mode = fstat(fd).context("fstat")?.st_mode;
-    Ok(SFlag::from_bits_truncate(mode) & SFlag::S_IFMT)
+    Ok(kind_of(&fstat(fd).context("fstat")?))
+}
+
+/// The type that stat(2) tells.
+pub fn kind_of(stat: &FileStat) -> SFlag {
+    SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT
 }
 
 /// Whether a symlink is one of procfs that jumps instead of naming a path. Those in the root directory of a procfs

@@ -4,6 +4,7 @@ use super::{
     idmap::{self, Idmaps},
     op::{Node, Op, Plan, PropagationKind, Source, SourceKind, SourceLink},
     overlay,
+    root::kind_of,
 };
 use crate::{
     error::{Context, Error, Result},
@@ -177,7 +178,7 @@ pub(super) fn node_of(fd: &OwnedFd) -> Result<Option<Node>> {
     let stat = fstat(fd).context("fstat")?;
     let number =
         || Some((u32::try_from(major(stat.st_rdev)).ok()?, u32::try_from(minor(stat.st_rdev)).ok()?));
-    Ok(match SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT {
+    Ok(match kind_of(&stat) {
         SFlag::S_IFCHR => number().map(|(major, minor)| Node::Char(major, minor)),
         SFlag::S_IFBLK => number().map(|(major, minor)| Node::Block(major, minor)),
         SFlag::S_IFIFO => Some(Node::Fifo),

@@ -21,8 +21,13 @@ pub fn clone_path(path: &Path, flags: c_int) -> Result<OwnedFd> {
 
 /// As [`clone_path`], of the very object behind a descriptor of the caller's mount namespace.
 pub fn clone_fd(fd: BorrowedFd<'_>, flags: c_int) -> Result<OwnedFd> {
-    let flags = flags.cast_unsigned() | libc::OPEN_TREE_CLONE;
-    open_tree(fd.as_raw_fd(), c"", flags | EMPTY_PATH, || show(fd))
+    clone_at(fd, c"", flags)
+}
+
+/// As [`clone_path`], of `name` in `directory`; of the very object behind `directory` where the name is empty.
+pub fn clone_at(directory: BorrowedFd<'_>, name: &CStr, flags: c_int) -> Result<OwnedFd> {
+    let flags = flags.cast_unsigned() | libc::OPEN_TREE_CLONE | EMPTY_PATH;
+    open_tree(directory.as_raw_fd(), name, flags, || show(directory))
 }
 
 fn open_tree(dir: RawFd, name: &CStr, flags: c_uint, shown: impl FnOnce() -> String) -> Result<OwnedFd> {
@@ -52,13 +57,22 @@ pub fn namespace_of(tree: BorrowedFd<'_>) -> Result<Option<OwnedFd>> {
 
 /// Moves a mount, detached or not, onto the object behind `target`. The descriptor stays the mount's root.
 pub fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<()> {
+    attach_at(mount, target, c"")
+}
+
+/// As [`attach`], onto `name` in `directory`, a symlink itself; onto the object behind `directory` where the name is empty.
+pub fn attach_at(mount: BorrowedFd<'_>, directory: BorrowedFd<'_>, name: &CStr) -> Result<()> {
     let flags = libc::MOVE_MOUNT_F_EMPTY_PATH | libc::MOVE_MOUNT_T_EMPTY_PATH;
-    // SAFETY: both descriptors are open, both strings are empty and NUL-terminated.
+    // SAFETY: both descriptors are open, both strings are NUL-terminated.
     let ret = unsafe {
-        let (from, to) = (mount.as_raw_fd(), target.as_raw_fd());
-        libc::syscall(libc::SYS_move_mount, from, c"".as_ptr(), to, c"".as_ptr(), flags)
+        let (from, to) = (mount.as_raw_fd(), directory.as_raw_fd());
+        libc::syscall(libc::SYS_move_mount, from, c"".as_ptr(), to, name.as_ptr(), flags)
     };
-    check(ret, || format!("move_mount({}, {})", show(mount), show(target))).map(drop)
+    check(ret, || match name.is_empty() {
+        true => format!("move_mount({}, {})", show(mount), show(directory)),
+        false => format!("move_mount({}, {}, {name:?})", show(mount), show(directory)),
+    })
+    .map(drop)
 }
 
 /// Attribute bits to set and to clear, and a propagation type (`MS_PRIVATE` …, 0 for no change): mount_setattr(2).

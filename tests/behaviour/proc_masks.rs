@@ -61,6 +61,68 @@ in_modes! {
 }
 
 in_modes! {
+    fn a_link_of_proc_is_never_masked_itself(mode) {
+        let container = Bundle::new(mode)
+            .put("/linux/maskedPaths", json!(["/proc/mounts", "/proc/self", "/proc/net"]))
+            .put("/linux/readonlyPaths", json!(["/proc/mounts", "/proc/thread-self"]))
+            .start();
+        let links = ["/proc/mounts", "/proc/self", "/proc/thread-self", "/proc/net"];
+        for link in links {
+            let inside = std::fs::symlink_metadata(container.proc().inside(link)).unwrap();
+            assert!(inside.is_symlink(), "{link}");
+        }
+        let found = container.proc().mounts();
+        assert!(!found.iter().any(|mount| links.contains(&mount.point.as_str())), "{found:?}");
+    }
+}
+
+in_modes! {
+    [root root_userns rootless_range]
+    fn a_mask_lies_over_what_was_mounted_in_proc(mode) {
+        let bundle = Bundle::new(mode);
+        let file = bundle.scratch().join("uptime");
+        std::fs::write(&file, "from a mount\n").unwrap();
+        let output = bundle
+            .mount("bind", file, "/proc/uptime", &["bind"])
+            .put("/linux/maskedPaths", json!(["/proc/uptime"]))
+            .sh("cat /proc/uptime; echo end")
+            .run()
+            .ok();
+        assert_eq!(output.text(), "end");
+    }
+}
+
+in_modes! {
+    [root root_userns rootless_range]
+    fn what_an_image_has_in_place_of_proc_is_masked_like_anything_else(mode) {
+        for proc in ["linked", "directory"] {
+            let output = Bundle::new(mode)
+                .with(|config| {
+                    config["mounts"].as_array_mut().unwrap().retain(|mount| mount["type"] != "proc");
+                })
+                .rootfs(|root| {
+                    let _ = std::fs::remove_dir(root.join("proc"));
+                    if proc == "linked" {
+                        std::fs::create_dir(root.join("real")).unwrap();
+                        std::os::unix::fs::symlink("real", root.join("proc")).unwrap();
+                    } else {
+                        std::fs::create_dir(root.join("proc")).unwrap();
+                    }
+                    std::fs::create_dir(root.join("proc/kept")).unwrap();
+                    std::fs::write(root.join("proc/kept/file"), "seen\n").unwrap();
+                    std::fs::write(root.join("proc/secret"), "seen\n").unwrap();
+                })
+                .put("/linux/maskedPaths", json!(["/proc/secret", "/proc/kept", "/proc/nothing"]))
+                .put("/linux/readonlyPaths", json!([]))
+                .sh("cat /proc/secret; ls /proc/kept; echo end")
+                .run()
+                .ok();
+            assert_eq!(output.text(), "end", "{proc}");
+        }
+    }
+}
+
+in_modes! {
     fn empty_lists_leave_proc_as_the_kernel_made_it(mode) {
         let bundle = Bundle::new(mode).put("/linux/maskedPaths", json!([])).put("/linux/readonlyPaths", json!([]));
         let mounts = bundle.start().proc().mounts();
