@@ -146,7 +146,7 @@ impl Pool {
 
     fn fit(&self, claims: &Claims, size: u32) -> Result<Option<Range>> {
         let mut taken = self.taken.clone();
-        taken.extend(claims.list()?.into_iter().map(|(range, _)| range));
+        taken.extend(claims.ranges()?);
         Ok(subid::fit(&self.ranges, &taken, size))
     }
 

@@ -7,7 +7,7 @@
 use super::{
     id::ContainerId,
     record::Init,
-    store::{DIRECTORY, PATIENCE, Store, lock_directory},
+    store::{DIRECTORY, Store, lock_directory},
 };
 use crate::{
     bail,
@@ -26,12 +26,16 @@ use std::{
     os::fd::OwnedFd,
     path::{Path, PathBuf},
     str::FromStr,
+    time::Duration,
 };
 
 /// No container can be called so.
 const NAME: &str = "@ids";
 /// What a claim is called while it changes hands.
 const NEW: &str = "new";
+/// How long a start waits for its turn among others. Nobody holds the lock for more than a few calls, but two hundred starts at
+/// once on two slow processors have needed more than ten seconds; whoever waits longer than this waits for a process that is stopped.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The claims below a state root, locked.
 #[derive(Debug)]
@@ -60,18 +64,16 @@ impl Claims {
         Ok(Self { path, dir, _lock: lock })
     }
 
-    /// Every claim, whatever has become of its holder.
-    pub fn list(&self) -> Result<Vec<(Range, Holder)>> {
+    /// Every range that is claimed, whatever has become of its holder.
+    pub fn ranges(&self) -> Result<Vec<Range>> {
         let step = || format!("list {}", self.path.display());
         let dir = nix::fcntl::openat(&self.dir, ".", DIRECTORY, Mode::empty()).with_context(step)?;
-        let mut claims = Vec::new();
+        let mut ranges = Vec::new();
         for entry in nix::dir::Dir::from_fd(dir).with_context(step)?.iter() {
-            let name = entry.with_context(step)?.file_name().to_string_lossy().into_owned();
             // What has no range for a name is no claim.
-            let Some(range) = Range::from_text(&name) else { continue };
-            claims.push((range, self.holder(&name)?));
+            ranges.extend(Range::from_text(&entry.with_context(step)?.file_name().to_string_lossy()));
         }
-        Ok(claims)
+        Ok(ranges)
     }
 
     /// Takes a range that nobody has.
@@ -111,7 +113,8 @@ impl Claims {
     /// Gives back what belongs to nobody any more; returns it.
     pub fn release_stale(&self) -> Result<Vec<(Range, Holder)>> {
         let mut released = Vec::new();
-        for (range, holder) in self.list()? {
+        for range in self.ranges()? {
+            let holder = self.holder(&range.to_string())?;
             if holder.is_gone(range)? {
                 self.remove(&range.to_string())?;
                 released.push((range, holder));
@@ -197,6 +200,11 @@ mod tests {
 
     const RANGE: Range = Range { start: 131_072, count: 65_536 };
 
+    fn listed(claims: &Claims) -> Vec<(Range, Holder)> {
+        let holder = |range: Range| (range, claims.holder(&range.to_string()).unwrap());
+        claims.ranges().unwrap().into_iter().map(holder).collect()
+    }
+
     fn myself() -> Holder {
         Holder::Process(Init::identify(&Proc::open().unwrap(), std::process::id().cast_signed()).unwrap())
     }
@@ -209,18 +217,18 @@ mod tests {
         claims.take(RANGE, &myself()).unwrap();
         assert!(claims.take(RANGE, &myself()).unwrap_err().to_string().contains("EEXIST"));
         assert_eq!(claims.release_stale().unwrap(), []);
-        assert_eq!(claims.list().unwrap(), [(RANGE, myself())]);
+        assert_eq!(listed(&claims), [(RANGE, myself())]);
         let id: ContainerId = "web".parse().unwrap();
         let container = Holder::container(store.path(), &id);
         store.create(&id).unwrap();
         claims.hand_over(RANGE, &container).unwrap();
-        assert_eq!(claims.list().unwrap(), [(RANGE, container.clone())]);
+        assert_eq!(listed(&claims), [(RANGE, container.clone())]);
         assert_eq!(claims.release_stale().unwrap(), []);
         claims.release(RANGE, &myself()).unwrap();
-        assert_eq!(claims.list().unwrap().len(), 1, "somebody else's");
+        assert_eq!(listed(&claims).len(), 1, "somebody else's");
         claims.release(RANGE, &container).unwrap();
         claims.release(RANGE, &container).unwrap();
-        assert_eq!(claims.list().unwrap(), []);
+        assert_eq!(listed(&claims), []);
         assert_eq!(store.list().unwrap(), [id], "the claims are no container");
     }
 
@@ -245,7 +253,7 @@ mod tests {
         let mut released = claims.release_stale().unwrap();
         released.sort_by_key(|(range, _)| range.start);
         assert_eq!(released, [(other(3), dead), (other(4), gone), (other(5), container.clone())]);
-        assert_eq!(claims.list().unwrap(), [(other(6), container)]);
+        assert_eq!(listed(&claims), [(other(6), container)]);
     }
 
     #[test]
@@ -253,10 +261,10 @@ mod tests {
         let scratch = Scratch::new();
         let claims = Claims::open(&mut scratch.store()).unwrap();
         symlinkat("process 1 2", &claims.dir, NEW).unwrap();
-        assert_eq!(claims.list().unwrap(), []);
+        assert_eq!(listed(&claims), []);
         claims.take(RANGE, &myself()).unwrap();
         claims.hand_over(RANGE, &Holder::Container("/x/y".into())).unwrap();
-        assert_eq!(claims.list().unwrap(), [(RANGE, Holder::Container("/x/y".into()))]);
+        assert_eq!(listed(&claims), [(RANGE, Holder::Container("/x/y".into()))]);
     }
 
     #[test]
