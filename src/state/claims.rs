@@ -33,7 +33,7 @@ use std::{
 const NAME: &str = "@ids";
 /// What a claim is called while it changes hands.
 const NEW: &str = "new";
-/// How long a start waits for its turn among others. Nobody holds the lock for more than a few calls, but two hundred starts at
+/// How long a command waits for its turn among others. Nobody holds the lock for more than a few calls, but two hundred starts at
 /// once on two slow processors have needed more than ten seconds; whoever waits longer than this waits for a process that is stopped.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -114,9 +114,10 @@ impl Claims {
     pub fn release_stale(&self) -> Result<Vec<(Range, Holder)>> {
         let mut released = Vec::new();
         for range in self.ranges()? {
-            let holder = self.holder(&range.to_string())?;
+            let name = range.to_string();
+            let holder = self.holder(&name)?;
             if holder.is_gone(range)? {
-                self.remove(&range.to_string())?;
+                self.remove(&name)?;
                 released.push((range, holder));
             }
         }
