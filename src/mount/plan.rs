@@ -81,6 +81,9 @@ pub struct Group {
 /// Where a symlink in the image would move what the container's safety rests on (CVE-2019-19921, CVE-2023-27561).
 const NO_SYMLINKS: [&str; 6] = ["/proc", "/sys", "/dev", "/dev/pts", "/dev/mqueue", "/sys/fs/cgroup"];
 
+/// The host's mounts arrive and none goes there.
+const SLAVE: Propagation = Propagation { kind: PropagationKind::Slave, recursive: true };
+
 /// Decides how the root file system is assembled. An error names its JSON path.
 pub fn plan(config: &Config, request: &Request, facts: &Facts) -> Result<Plan> {
     let unmapped = |ids| Error::new(format_args!("linux.{ids}: the container's root (id 0) is not mapped"));
@@ -153,7 +156,8 @@ impl Planner<'_> {
                 if fstype == "sysfs" && matches!(what, What::Bind(_)) {
                     // The host's cgroups and debug views come along, so nothing of it may be writable (CVE-2023-25809).
                     mount.recursive_attrs.set |= mount.attrs.set;
-                    mount.propagation = self.default_propagation().into_iter().collect();
+                    // Nobody asked for it, so it is never the host's peer: what is mounted below it would come to lie there.
+                    mount.propagation = vec![self.default_propagation().unwrap_or(SLAVE)];
                 }
                 self.attach(&mount, fstype.clone(), what)?;
                 let shows_processes = Parameter::Text("subset".to_owned(), "pid".to_owned());
@@ -197,18 +201,26 @@ impl Planner<'_> {
         if propagation.is_empty() && matches!(mount.kind, MountKind::Bind { .. }) && !mount.remount {
             propagation.extend(self.default_propagation());
         }
+        if self.facts.container_userns {
+            // The container's own copy is a slave, whatever the word (mount_namespaces(7)): as the host's peer the mount would
+            // show it nothing but the assembly, for ever.
+            let shared = propagation.iter_mut().filter(|word| word.kind == PropagationKind::Shared);
+            shared.for_each(|word| word.kind = PropagationKind::Slave);
+        }
         let (attrs, recursive_attrs) = (mount.attrs, mount.recursive_attrs);
         Change { attrs, recursive_attrs, propagation }
     }
 
     /// A bind without propagation words takes part in the host's mounts as far as the whole root does.
     fn default_propagation(&self) -> Option<Propagation> {
-        let kind = match self.config.linux.rootfs_propagation.map(|propagation| propagation.kind) {
-            Some(PropagationKind::Shared) => return None,
-            Some(PropagationKind::Slave) => PropagationKind::Slave,
-            Some(PropagationKind::Private | PropagationKind::Unbindable) | None => PropagationKind::Private,
-        };
-        Some(Propagation { kind, recursive: true })
+        match self.config.linux.rootfs_propagation.map(|propagation| propagation.kind) {
+            Some(PropagationKind::Shared) if self.facts.container_userns => Some(SLAVE),
+            Some(PropagationKind::Shared) => None,
+            Some(PropagationKind::Slave) => Some(SLAVE),
+            Some(PropagationKind::Private | PropagationKind::Unbindable) | None => {
+                Some(Propagation { kind: PropagationKind::Private, recursive: true })
+            }
+        }
     }
 
     /// Something of the host's that a mount takes, its ids mapped as the mount asks.

@@ -43,7 +43,7 @@ pub fn randomise(config: &mut Value, volume: &Path, random: &mut Random) {
         let at = if random.once_in(6) { random.below(mounts.len() + 1) } else { mounts.len() };
         mounts.insert(at, mount(volume, random));
     }
-    config["mounts"] = json!(mounts);
+    let new_userns = config["linux"]["namespaces"].as_array().unwrap().contains(&json!({ "type": "user" }));
     let linux = &mut config["linux"];
     for list in ["maskedPaths", "readonlyPaths"] {
         let paths = linux[list].as_array_mut().unwrap();
@@ -56,6 +56,12 @@ pub fn randomise(config: &mut Value, volume: &Path, random: &mut Random) {
         linux["rootfsPropagation"] =
             json!(random.pick(&["private", "slave", "shared", "unbindable", "rslave"]));
     }
+    if linux["rootfsPropagation"] == "shared" && !new_userns {
+        // A bind without such a word is there to show mounts to the host, too.
+        let binds = mounts.iter_mut().filter(|mount| mount["type"] == "bind");
+        binds.for_each(|mount| mount["options"].as_array_mut().unwrap().insert(0, json!("rprivate")));
+    }
+    config["mounts"] = json!(mounts);
     if random.once_in(3) {
         config["process"]["cwd"] = json!(destination(random));
     }

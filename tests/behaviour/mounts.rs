@@ -278,6 +278,34 @@ fn a_mount_made_inside_arrives_on_the_host_through_rshared() {
 }
 
 #[test]
+fn what_is_mounted_below_a_shared_volume_of_a_user_namespace_stays_off_the_host() {
+    if subject().0 == Subject::Crun {
+        // 1.8 fails with such a root, without a word.
+        return;
+    }
+    for words in [&["rbind", "rshared"][..], &["rbind", "shared"], &["rbind"]] {
+        let bundle = Bundle::new(Mode::RootUserns);
+        let source = tree(&bundle, MsFlags::empty());
+        mount(None::<&str>, &source, None::<&str>, MsFlags::MS_SHARED, None::<&str>).unwrap();
+        for name in ["inner", "read-only", "later"] {
+            std::fs::create_dir(source.join(name)).unwrap();
+        }
+        let before = mounts_below(&source);
+        let mut bundle = bundle
+            .put("/linux/rootfsPropagation", json!("rshared"))
+            .mount("bind", &source, "/mnt/a", words)
+            .mount("tmpfs", "inner", "/mnt/a/inner", &[]);
+        bundle.config["linux"]["readonlyPaths"].as_array_mut().unwrap().push(json!("/mnt/a/read-only"));
+        let container = bundle.start();
+        assert_eq!(container.proc().mount("/mnt/a/inner").source, "inner", "{words:?}");
+        assert!(container.proc().mount("/mnt/a/read-only").options.contains(&"ro".to_owned()), "{words:?}");
+        assert_eq!(mounts_below(&source), before, "{words:?}");
+        mount(Some("late"), &source.join("later"), Some("tmpfs"), MsFlags::empty(), None::<&str>).unwrap();
+        assert_eq!(container.proc().mount("/mnt/a/later").source, "late", "{words:?}");
+    }
+}
+
+#[test]
 fn an_unbindable_mount_says_so() {
     let found = Bundle::new(Mode::Root)
         .mount("tmpfs", "tmpfs", "/mnt/a", &["unbindable"])

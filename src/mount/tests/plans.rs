@@ -106,6 +106,29 @@ linux.devices[0]: bind device /dev/fuse (c 10:229) source=7
     );
 }
 
+#[test]
+fn below_a_shared_root_nothing_is_the_hosts_peer_but_what_is_to_be() {
+    let shared = Propagation { kind: PropagationKind::Shared, recursive: true };
+    let mut config = config(Path::new("/rootfs"));
+    config.linux.rootfs_propagation = Some(shared);
+    add(&mut config, "/sys", fs("sysfs")).attrs.set = MOUNT_ATTR_RDONLY;
+    add(&mut config, "/plain", bind("/volume"));
+    add(&mut config, "/shared", bind("/volume")).propagation = vec![shared];
+    let words = |facts: &Facts| -> Vec<Vec<Propagation>> {
+        let plan = plan(&config, &Request::default(), facts).unwrap();
+        let attached = plan.ops.into_iter().filter_map(|op| match op {
+            Op::Attach(attach) if attach.origin.starts_with("mounts") => Some(attach.change.propagation),
+            _ => None,
+        });
+        attached.collect()
+    };
+    let slave = Propagation { kind: PropagationKind::Slave, recursive: true };
+    let host_sysfs = Facts { initial_userns: false, own_network: false, container_userns: false, ..facts() };
+    assert_eq!(words(&host_sysfs), [vec![slave], vec![], vec![shared]], "nobody asked for the host's /sys");
+    let userns = Facts { own_network: false, container_userns: true, ..facts() };
+    assert_eq!(words(&userns), [vec![slave], vec![slave], vec![slave]]);
+}
+
 /// What may stand for the container's /proc.
 fn other_proc(facts: &Facts, edit: impl FnOnce(&mut Config)) -> Otherwise {
     let mut config = usual(Path::new("/rootfs"));
