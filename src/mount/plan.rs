@@ -157,7 +157,7 @@ impl Planner<'_> {
                     // The host's cgroups and debug views come along, so nothing of it may be writable (CVE-2023-25809).
                     mount.recursive_attrs.set |= mount.attrs.set;
                     // Nobody asked for it, so it is never the host's peer: what is mounted below it would come to lie there.
-                    mount.propagation = vec![self.default_propagation().unwrap_or(SLAVE)];
+                    mount.propagation = vec![self.default_propagation(&[]).unwrap_or(SLAVE)];
                 }
                 self.attach(&mount, fstype.clone(), what)?;
                 let shows_processes = Parameter::Text("subset".to_owned(), "pid".to_owned());
@@ -197,30 +197,36 @@ impl Planner<'_> {
     }
 
     fn change(&self, mount: &Mount) -> Change {
-        let mut propagation = mount.propagation.clone();
-        if propagation.is_empty() && matches!(mount.kind, MountKind::Bind { .. }) && !mount.remount {
-            propagation.extend(self.default_propagation());
-        }
+        let mut words = mount.propagation.clone();
         if self.facts.container_userns {
             // The container's own copy is a slave, whatever the word (mount_namespaces(7)): as the host's peer the mount would
             // show it nothing but the assembly, for ever.
-            let shared = propagation.iter_mut().filter(|word| word.kind == PropagationKind::Shared);
+            let shared = words.iter_mut().filter(|word| word.kind == PropagationKind::Shared);
             shared.for_each(|word| word.kind = PropagationKind::Slave);
         }
-        let (attrs, recursive_attrs) = (mount.attrs, mount.recursive_attrs);
-        Change { attrs, recursive_attrs, propagation }
+        if let MountKind::Bind { recursive, .. } = mount.kind
+            && !mount.remount
+            && (words.is_empty() || recursive)
+        {
+            words.splice(0..0, self.default_propagation(&words));
+        }
+        Change { attrs: mount.attrs, recursive_attrs: mount.recursive_attrs, propagation: words }
     }
 
-    /// A bind without propagation words takes part in the host's mounts as far as the whole root does.
-    fn default_propagation(&self) -> Option<Propagation> {
-        match self.config.linux.rootfs_propagation.map(|propagation| propagation.kind) {
-            Some(PropagationKind::Shared) if self.facts.container_userns => Some(SLAVE),
-            Some(PropagationKind::Shared) => None,
-            Some(PropagationKind::Slave) => Some(SLAVE),
-            Some(PropagationKind::Private | PropagationKind::Unbindable) | None => {
-                Some(Propagation { kind: PropagationKind::Private, recursive: true })
-            }
-        }
+    /// How far a bind takes part in the host's mounts where `words` do not tell, of all its mounts or of those below: as far as
+    /// the whole root does.
+    fn default_propagation(&self, words: &[Propagation]) -> Option<Propagation> {
+        let has = |kind| words.iter().any(|word| word.kind == kind);
+        let kind = match self.config.linux.rootfs_propagation.map(|propagation| propagation.kind) {
+            _ if words.iter().any(|word| word.recursive) || has(PropagationKind::Shared) => return None,
+            // A private mount can become nobody's slave.
+            _ if has(PropagationKind::Slave) => PropagationKind::Slave,
+            Some(PropagationKind::Shared) if self.facts.container_userns => PropagationKind::Slave,
+            Some(PropagationKind::Shared) => return None,
+            Some(PropagationKind::Slave) => PropagationKind::Slave,
+            Some(PropagationKind::Private | PropagationKind::Unbindable) | None => PropagationKind::Private,
+        };
+        Some(Propagation { kind, recursive: true })
     }
 
     /// Something of the host's that a mount takes, its ids mapped as the mount asks.

@@ -106,27 +106,56 @@ linux.devices[0]: bind device /dev/fuse (c 10:229) source=7
     );
 }
 
+/// What becomes of a bind with `words` below a root with `rootfsPropagation`.
+fn propagation_of_a_bind(
+    facts: &Facts,
+    root: Option<Propagation>,
+    words: &[Propagation],
+) -> Vec<Propagation> {
+    let mut config = bare();
+    config.linux.rootfs_propagation = root;
+    add(&mut config, "/volume", bind("/volume")).propagation = words.to_vec();
+    propagation_at("/volume", &config, facts)
+}
+
+fn propagation_at(destination: &str, config: &Config, facts: &Facts) -> Vec<Propagation> {
+    let ops = plan(config, &Request::default(), facts).unwrap().ops;
+    let found = ops.into_iter().find_map(|op| match op {
+        Op::Attach(attach) if attach.destination == Path::new(destination) => Some(attach.change.propagation),
+        _ => None,
+    });
+    found.unwrap()
+}
+
 #[test]
-fn below_a_shared_root_nothing_is_the_hosts_peer_but_what_is_to_be() {
-    let shared = Propagation { kind: PropagationKind::Shared, recursive: true };
-    let mut config = config(Path::new("/rootfs"));
-    config.linux.rootfs_propagation = Some(shared);
+fn no_mount_of_a_bind_is_the_hosts_peer_but_where_that_is_asked_for_and_can_last() {
+    use PropagationKind::{Private, Shared, Slave};
+    let [top, all] = [false, true].map(|recursive| move |kind| Propagation { kind, recursive });
+    let userns = Facts { container_userns: true, ..facts() };
+    for (root, words, without, with) in [
+        (None, vec![], vec![all(Private)], vec![all(Private)]),
+        (None, vec![top(Private)], vec![all(Private), top(Private)], vec![all(Private), top(Private)]),
+        (None, vec![top(Slave)], vec![all(Slave), top(Slave)], vec![all(Slave), top(Slave)]),
+        (None, vec![top(Shared)], vec![top(Shared)], vec![all(Slave), top(Slave)]),
+        (None, vec![all(Shared)], vec![all(Shared)], vec![all(Slave)]),
+        (Some(Slave), vec![top(Private)], vec![all(Slave), top(Private)], vec![all(Slave), top(Private)]),
+        (Some(Shared), vec![], vec![], vec![all(Slave)]),
+        (Some(Shared), vec![all(Private)], vec![all(Private)], vec![all(Private)]),
+    ] {
+        let root = root.map(all);
+        assert_eq!(propagation_of_a_bind(&facts(), root, &words), without, "{root:?} {words:?}");
+        assert_eq!(propagation_of_a_bind(&userns, root, &words), with, "{root:?} {words:?}");
+    }
+}
+
+#[test]
+fn the_hosts_sysfs_is_never_shared_with_it() {
+    let mut config = bare();
+    config.linux.rootfs_propagation = Some(Propagation { kind: PropagationKind::Shared, recursive: true });
     add(&mut config, "/sys", fs("sysfs")).attrs.set = MOUNT_ATTR_RDONLY;
-    add(&mut config, "/plain", bind("/volume"));
-    add(&mut config, "/shared", bind("/volume")).propagation = vec![shared];
-    let words = |facts: &Facts| -> Vec<Vec<Propagation>> {
-        let plan = plan(&config, &Request::default(), facts).unwrap();
-        let attached = plan.ops.into_iter().filter_map(|op| match op {
-            Op::Attach(attach) if attach.origin.starts_with("mounts") => Some(attach.change.propagation),
-            _ => None,
-        });
-        attached.collect()
-    };
+    let facts = Facts { initial_userns: false, own_network: false, ..facts() };
     let slave = Propagation { kind: PropagationKind::Slave, recursive: true };
-    let host_sysfs = Facts { initial_userns: false, own_network: false, container_userns: false, ..facts() };
-    assert_eq!(words(&host_sysfs), [vec![slave], vec![], vec![shared]], "nobody asked for the host's /sys");
-    let userns = Facts { own_network: false, container_userns: true, ..facts() };
-    assert_eq!(words(&userns), [vec![slave], vec![slave], vec![slave]]);
+    assert_eq!(propagation_at("/sys", &config, &facts), [slave]);
 }
 
 /// What may stand for the container's /proc.
