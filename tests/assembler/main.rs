@@ -5,7 +5,8 @@
 //! - nothing outside the root, the volumes and the runtime's own state was opened for writing, made, removed, renamed, or given
 //!   another owner or mode, not even for a moment ([`watch`], which says what it cannot see);
 //! - nothing was mounted outside the root, neither on the host nor in the mount namespace where the root was assembled: a
-//!   createContainer hook takes its table, in half of the rounds where one is needed for that (Linux 7.0, ADR 14);
+//!   createContainer hook takes its table, in half of the rounds where one is needed for that (Linux 7.0, ADR 14), and no mount in it has
+//!   a peer, which would be the host's;
 //! - the runtime ended in time (a FIFO opened by mistake never ends), and with an error in its own words where it failed;
 //! - no mount, group, process or state is left.
 //!

@@ -8,7 +8,10 @@ use crate::{
     watch::Event,
     world::{CANARIES, World},
 };
-use nix::sys::stat::{Mode as Bits, SFlag, mknod};
+use nix::{
+    mount::{MsFlags, mount},
+    sys::stat::{Mode as Bits, SFlag, mknod},
+};
 use serde_json::json;
 use std::{
     fs,
@@ -21,7 +24,7 @@ use std::{
 pub fn run(world: &mut World, mode: Mode, random: &mut Random) -> bool {
     let mut bundle = Bundle::new(mode).args(["true"]);
     let volume = bundle.scratch().dir("volume", mode.owner(), 0o777);
-    fill(&volume);
+    fill(&volume, mode);
     let seen = bundle.scratch().dir("seen", mode.caller(), 0o777);
     let table = seen.join("mountinfo");
     config::randomise(&mut bundle.config, &volume, random);
@@ -54,6 +57,8 @@ pub fn run(world: &mut World, mode: Mode, random: &mut Random) -> bool {
     if table.exists() {
         let outside = outside(points(&table), before, &bundle.rootfs_dir());
         assert!(outside.is_empty(), "mounted outside the root: {outside:?}");
+        let shared = shared(&table);
+        assert!(shared.is_empty(), "the host would see what is mounted there: {shared:?}");
     }
     let left = Traces::of(&bundle);
     assert_eq!(Traces { mounts: Vec::new(), ..left }, Traces::default(), "left behind");
@@ -105,13 +110,19 @@ impl Drop for Done<'_> {
     }
 }
 
-fn fill(volume: &Path) {
+fn fill(volume: &Path, mode: Mode) {
     fs::write(volume.join("file"), "volume").unwrap();
     fs::create_dir(volume.join("directory")).unwrap();
     symlink("/canary/file", volume.join("directory/file")).unwrap();
     symlink("directory", volume.join("link")).unwrap();
     mknod(&volume.join("trap"), SFlag::S_IFIFO, Bits::S_IRWXU, 0).unwrap();
     set_mode(&volume.join("directory"), 0o777);
+    if !mode.rootless() {
+        // What a word for the top of a tree leaves out.
+        let below = volume.join("mount");
+        fs::create_dir(&below).unwrap();
+        mount(Some("volume"), &below, Some("tmpfs"), MsFlags::empty(), Some("size=64k")).unwrap();
+    }
 }
 
 /// Whether something happened that is none of the runtime's business.
@@ -126,7 +137,6 @@ fn is_offence(event: &Event, own: &[PathBuf]) -> bool {
     }
 }
 
-/// The mount points of a table, sorted, as it writes them.
 /// The host's mounts by their numbers: where one of the tree's lies has another name when the thread has swapped names.
 fn ids() -> Vec<String> {
     let text = fs::read(OWN_TABLE).unwrap();
@@ -137,6 +147,13 @@ fn ids() -> Vec<String> {
     ids
 }
 
+/// The lines of a table whose mounts have peers.
+fn shared(table: &Path) -> Vec<String> {
+    let text = fs::read(table).unwrap();
+    String::from_utf8_lossy(&text).lines().filter(|line| line.contains(" shared:")).map(str::to_owned).collect()
+}
+
+/// The mount points of a table, sorted, as it writes them.
 fn points(table: &Path) -> Vec<String> {
     let text = fs::read(table).unwrap();
     let text = String::from_utf8_lossy(&text);
