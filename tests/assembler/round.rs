@@ -139,28 +139,26 @@ fn is_offence(event: &Event, own: &[PathBuf]) -> bool {
 
 /// The host's mounts by their numbers: where one of the tree's lies has another name when the thread has swapped names.
 fn ids() -> Vec<String> {
-    let text = fs::read(OWN_TABLE).unwrap();
-    let text = String::from_utf8_lossy(&text);
-    let mut ids: Vec<String> =
-        text.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect();
-    ids.sort_unstable();
-    ids
+    table(Path::new(OWN_TABLE), |line| line.split(' ').next())
+}
+
+/// The mount points of a table, as it writes them.
+fn points(path: &Path) -> Vec<String> {
+    table(path, |line| line.split(' ').nth(4))
 }
 
 /// The lines of a table whose mounts have peers.
-fn shared(table: &Path) -> Vec<String> {
-    let text = fs::read(table).unwrap();
-    String::from_utf8_lossy(&text).lines().filter(|line| line.contains(" shared:")).map(str::to_owned).collect()
+fn shared(path: &Path) -> Vec<String> {
+    table(path, |line| line.contains(" shared:").then_some(line))
 }
 
-/// The mount points of a table, sorted, as it writes them.
-fn points(table: &Path) -> Vec<String> {
-    let text = fs::read(table).unwrap();
-    let text = String::from_utf8_lossy(&text);
-    let mut points: Vec<String> =
-        text.lines().filter_map(|line| line.split(' ').nth(4)).map(str::to_owned).collect();
-    points.sort_unstable();
-    points
+/// What `pick` takes of the lines of a table, sorted.
+fn table(path: &Path, pick: impl Fn(&str) -> Option<&str>) -> Vec<String> {
+    let text = fs::read(path).unwrap();
+    let mut picked: Vec<String> =
+        String::from_utf8_lossy(&text).lines().filter_map(|line| pick(line).map(str::to_owned)).collect();
+    picked.sort_unstable();
+    picked
 }
 
 /// A failure tells its reason in a sentence or two, and no name in it commands the terminal.
