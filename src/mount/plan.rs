@@ -81,9 +81,6 @@ pub struct Group {
 /// Where a symlink in the image would move what the container's safety rests on (CVE-2019-19921, CVE-2023-27561).
 const NO_SYMLINKS: [&str; 6] = ["/proc", "/sys", "/dev", "/dev/pts", "/dev/mqueue", "/sys/fs/cgroup"];
 
-/// The host's mounts arrive and none goes there.
-const SLAVE: Propagation = Propagation { kind: PropagationKind::Slave, recursive: true };
-
 /// Decides how the root file system is assembled. An error names its JSON path.
 pub fn plan(config: &Config, request: &Request, facts: &Facts) -> Result<Plan> {
     let unmapped = |ids| Error::new(format_args!("linux.{ids}: the container's root (id 0) is not mapped"));
@@ -157,7 +154,8 @@ impl Planner<'_> {
                     // The host's cgroups and debug views come along, so nothing of it may be writable (CVE-2023-25809).
                     mount.recursive_attrs.set |= mount.attrs.set;
                     // Nobody asked for it, so it is never the host's peer: what is mounted below it would come to lie there.
-                    mount.propagation = vec![self.default_propagation(&[]).unwrap_or(SLAVE)];
+                    let slave = Propagation { kind: PropagationKind::Slave, recursive: true };
+                    mount.propagation = vec![self.default_propagation(&[]).unwrap_or(slave)];
                 }
                 self.attach(&mount, fstype.clone(), what)?;
                 let shows_processes = Parameter::Text("subset".to_owned(), "pid".to_owned());
@@ -221,9 +219,8 @@ impl Planner<'_> {
             _ if words.iter().any(|word| word.recursive) || has(PropagationKind::Shared) => return None,
             // A private mount can become nobody's slave.
             _ if has(PropagationKind::Slave) => PropagationKind::Slave,
-            Some(PropagationKind::Shared) if self.facts.container_userns => PropagationKind::Slave,
-            Some(PropagationKind::Shared) => return None,
-            Some(PropagationKind::Slave) => PropagationKind::Slave,
+            Some(PropagationKind::Shared) if !self.facts.container_userns => return None,
+            Some(PropagationKind::Shared | PropagationKind::Slave) => PropagationKind::Slave,
             Some(PropagationKind::Private | PropagationKind::Unbindable) | None => PropagationKind::Private,
         };
         Some(Propagation { kind, recursive: true })

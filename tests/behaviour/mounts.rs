@@ -129,6 +129,11 @@ fn tree(bundle: &Bundle, flags: MsFlags) -> PathBuf {
     source
 }
 
+/// Makes a mount of the host shared.
+fn share(path: &Path) {
+    mount(None::<&str>, path, None::<&str>, MsFlags::MS_SHARED, None::<&str>).unwrap();
+}
+
 #[test]
 fn a_bind_takes_one_mount_and_an_rbind_the_whole_tree() {
     for options in [&["bind"][..], &["rbind"], &["rbind", "bind"], &["bind", "rbind"]] {
@@ -250,7 +255,7 @@ fn propagation_of_a_mount_is_what_was_asked_for() {
         let bundle = Bundle::new(Mode::Root);
         let source = tree(&bundle, MsFlags::empty());
         for path in [&source, &source.join("sub")] {
-            mount(None::<&str>, path, None::<&str>, MsFlags::MS_SHARED, None::<&str>).unwrap();
+            share(path);
         }
         let container = bundle.mount("bind", source, "/mnt/a", &["rbind", word]).start();
         let top = container.proc().mount("/mnt/a");
@@ -267,7 +272,7 @@ fn propagation_of_a_mount_is_what_was_asked_for() {
 fn a_mount_made_inside_arrives_on_the_host_through_rshared() {
     let bundle = Bundle::new(Mode::Root).put("/process/capabilities", caps(&["CAP_SYS_ADMIN"]));
     let source = tree(&bundle, MsFlags::empty());
-    mount(None::<&str>, &source, None::<&str>, MsFlags::MS_SHARED, None::<&str>).unwrap();
+    share(&source);
     let container = bundle
         .put("/linux/rootfsPropagation", json!("rshared"))
         .mount("bind", &source, "/mnt/a", &["rbind", "rshared"])
@@ -282,7 +287,7 @@ fn what_is_mounted_below_a_shared_volume_of_a_user_namespace_stays_off_the_host(
     for words in [&["rbind", "rshared"][..], &["rbind", "shared"], &["rbind"]] {
         let bundle = Bundle::new(Mode::RootUserns);
         let source = tree(&bundle, MsFlags::empty());
-        mount(None::<&str>, &source, None::<&str>, MsFlags::MS_SHARED, None::<&str>).unwrap();
+        share(&source);
         for name in ["inner", "read-only", "later"] {
             std::fs::create_dir(source.join(name)).unwrap();
         }
@@ -308,7 +313,7 @@ in_modes! {
             let bundle = Bundle::new(mode);
             let source = tree(&bundle, MsFlags::empty());
             for path in [&source, &source.join("sub")] {
-                mount(None::<&str>, path, None::<&str>, MsFlags::MS_SHARED, None::<&str>).unwrap();
+                share(path);
             }
             std::fs::create_dir(source.join("sub/inner")).unwrap();
             let before = mounts_below(&source);
@@ -337,7 +342,7 @@ fn an_unbindable_mount_says_so() {
 fn a_mount_made_on_the_host_later_arrives_through_rslave() {
     let bundle = Bundle::new(Mode::RootUserns);
     let source = tree(&bundle, MsFlags::empty());
-    mount(None::<&str>, &source, None::<&str>, MsFlags::MS_SHARED, None::<&str>).unwrap();
+    share(&source);
     std::fs::create_dir(source.join("later")).unwrap();
     let container = bundle.mount("bind", &source, "/mnt/a", &["rbind", "rslave"]).start();
     mount(Some("late"), &source.join("later"), Some("tmpfs"), MsFlags::empty(), None::<&str>).unwrap();
