@@ -154,52 +154,68 @@ mod tests {
     }
 }
 
-/// For tests that mount: a child in a mount namespace of its own.
+/// For tests that change what belongs to a whole process, or mount: a child with one thread.
 #[cfg(test)]
 pub(crate) mod isolated {
-    use super::{c_long, check};
+    use crate::sys::{
+        check,
+        pidfd::{self, Exit},
+    };
     use nix::{
+        fcntl::OFlag,
         mount::{MsFlags, mount},
         sched::{CloneFlags, unshare},
-        unistd::{ForkResult, fork, pipe, setfsgid, setfsuid},
+        unistd::{ForkResult, fork, pipe2, setfsgid, setfsuid},
     };
     use std::{
+        ffi::c_long,
         fs::File,
         io::{Read, Write},
+        os::fd::AsFd,
         panic::{AssertUnwindSafe, catch_unwind},
         sync::{Mutex, PoisonError},
+        time::Duration,
     };
 
     /// Held from before the fork until after the failure of a test has been told: a child that is born while another thread
     /// panics finds the locks of the standard library's panic handler taken for ever.
     static ALONE: Mutex<()> = Mutex::new(());
-    /// Seconds after which a child is killed.
-    const LIMIT: u32 = 60;
+    /// After this a child is killed: by the caller, for a child may block every signal that it could send itself.
+    const LIMIT: Duration = Duration::from_secs(60);
 
-    /// Runs `test` in a child with a private mount namespace; its panic is the caller's.
-    pub(crate) fn run(test: impl FnOnce()) {
-        assert!(nix::unistd::geteuid().is_root(), "tests of mounts need root");
-        let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-        let (read, write) = pipe().unwrap();
+    /// Runs `test` in a child; its panic is the caller's. The child comes from fork(3), for that one gives the locks of the
+    /// allocator back which other threads of the caller held; after clone3(2) a second thread of the child's would wait for them.
+    pub(crate) fn alone(test: impl FnOnce()) {
+        let _guard = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let (read, write) = pipe2(OFlag::O_CLOEXEC).unwrap();
         // SAFETY: the child allocates, which the C library allows after fork, and ends without running exit handlers.
         let ForkResult::Parent { child } = (unsafe { fork().unwrap() }) else {
-            nix::unistd::alarm::set(LIMIT);
             let report = File::from(write);
             std::panic::set_hook(Box::new(move |panic| drop(write!(&report, "{panic}"))));
-            let result = catch_unwind(AssertUnwindSafe(|| {
-                unshare(CloneFlags::CLONE_NEWNS).unwrap();
-                mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
-                    .unwrap();
-                test();
-            }));
+            let result = catch_unwind(AssertUnwindSafe(test));
             // SAFETY: ends the process at once.
             unsafe { libc::_exit(i32::from(result.is_err())) }
         };
         drop(write);
+        let child = pidfd::open(child.as_raw()).unwrap();
+        if !pidfd::poll(child.as_fd(), Some(LIMIT)).unwrap() {
+            pidfd::send_signal(child.as_fd(), libc::SIGKILL).unwrap();
+        }
+        let exit = pidfd::wait(child.as_fd()).unwrap();
         let mut report = String::new();
         File::from(read).read_to_string(&mut report).unwrap();
-        let status = super::wait(c_long::from(child.as_raw())).unwrap();
-        assert!(report.is_empty() && status == super::WaitStatus::Exited(child, 0), "{report} ({status:?})");
+        assert!(report.is_empty() && exit == Exit::Code(0), "{report} ({exit})");
+    }
+
+    /// Runs `test` as [`alone`] does, in a private mount namespace.
+    pub(crate) fn run(test: impl FnOnce()) {
+        assert!(nix::unistd::geteuid().is_root(), "tests of mounts need root");
+        alone(|| {
+            unshare(CloneFlags::CLONE_NEWNS).unwrap();
+            mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
+                .unwrap();
+            test();
+        });
     }
 
     /// File system ids as the assembler has them: of the container's root, with every capability kept.

@@ -3,6 +3,7 @@
 use super::*;
 use crate::{
     sys::{
+        fork::isolated::alone,
         spawn::{Executable, Spawn, Spawned, spawn},
         tty::Size,
     },
@@ -13,21 +14,8 @@ use std::{
     fs::File,
     io::{Read, Write},
     os::fd::AsRawFd,
-    panic::{AssertUnwindSafe, catch_unwind},
     time::Duration,
 };
-
-/// Runs a test in a process of its own with one thread, for signals and children belong to whole processes.
-fn alone(test: impl Fn()) {
-    let run = || {
-        catch_unwind(AssertUnwindSafe(&test)).map_err(|cause| {
-            Error::new(cause.downcast_ref::<String>().map_or("a check failed", |text| text.as_str()))
-        })
-    };
-    let null = File::options().read(true).write(true).open("/dev/null").unwrap();
-    let child = start(&["/bin/true"], [null.as_fd(); 3], Some(&run));
-    assert_eq!(child.wait().unwrap(), Exit::Code(0));
-}
 
 fn start(argv: &[&str], stdio: [BorrowedFd<'_>; 3], before_exec: Option<&dyn Fn() -> Result<()>>) -> Spawned {
     let argv: Vec<CString> = argv.iter().map(|arg| CString::new(*arg).unwrap()).collect();
@@ -160,7 +148,7 @@ fn the_size_of_the_callers_terminal_follows_and_its_modes_return() {
         let before = nix::sys::termios::tcgetattr(&caller.slave).unwrap();
         crate::sys::tty::set_size(caller.master.as_fd(), Size { rows: 10, columns: 20 }).unwrap();
         let script =
-            "trap 'stty size; exit 0' WINCH; until [ \"$(stty size)\" = '10 20' ]; do sleep 0.01; done;
+            "until [ \"$(stty size)\" = '10 20' ]; do sleep 0.01; done; trap 'stty size; exit 0' WINCH;
             echo ready; while :; do sleep 0.01; done";
         let mask = block().unwrap();
         let (child, master) = with_terminal(script);
