@@ -250,8 +250,10 @@ impl<'a> Assembler<'a> {
     fn read_only(&mut self, path: &Path) -> Result<()> {
         let Some(place) = self.place(path)? else { return Ok(()) };
         let tree = mount::clone_at(place.directory.as_fd(), &place.name, AT_RECURSIVE | AT_SYMLINK_NOFOLLOW)?;
-        set_read_only(tree.as_fd(), AT_RECURSIVE)?;
-        place.attach(&tree)
+        // First attached: below a volume that is shared with the host a copy comes to lie there, and what the host writes to
+        // stays writable.
+        place.attach(&tree)?;
+        set_read_only(tree.as_fd(), AT_RECURSIVE)
     }
 
     /// What is at `path`, symlinks followed; none where there is nothing.

@@ -299,11 +299,29 @@ fn what_is_mounted_below_a_shared_volume_of_a_user_namespace_stays_off_the_host(
         bundle.config["linux"]["readonlyPaths"].as_array_mut().unwrap().push(json!("/mnt/a/read-only"));
         let container = bundle.start();
         assert_eq!(container.proc().mount("/mnt/a/inner").source, "inner", "{words:?}");
-        assert!(container.proc().mount("/mnt/a/read-only").options.contains(&"ro".to_owned()), "{words:?}");
+        assert!(container.proc().mount("/mnt/a/read-only").has("ro"), "{words:?}");
         assert_eq!(mounts_below(&source), before, "{words:?}");
         mount(Some("late"), &source.join("later"), Some("tmpfs"), MsFlags::empty(), None::<&str>).unwrap();
         assert_eq!(container.proc().mount("/mnt/a/later").source, "late", "{words:?}");
     }
+}
+
+#[test]
+fn a_read_only_path_below_a_shared_volume_stays_writable_on_the_host() {
+    let bundle = Bundle::new(Mode::Root);
+    let source = tree(&bundle, MsFlags::empty());
+    share(&source);
+    std::fs::create_dir(source.join("read-only")).unwrap();
+    let mut bundle = bundle.put("/linux/rootfsPropagation", json!("rshared")).mount(
+        "bind",
+        &source,
+        "/mnt/a",
+        &["rbind", "rshared"],
+    );
+    bundle.config["linux"]["readonlyPaths"].as_array_mut().unwrap().push(json!("/mnt/a/read-only"));
+    let container = bundle.start();
+    assert!(container.proc().mount("/mnt/a/read-only").has("ro"));
+    std::fs::write(source.join("read-only/file"), "").unwrap();
 }
 
 in_modes! {
